@@ -1,0 +1,150 @@
+//! The payload file of the initramfs: what PID 1 runs, and with what.
+//!
+//! Little-endian: [`MAGIC`], flags (u32), number of arguments (u32), number of environment strings (u32), then
+//! that many NUL-terminated strings. The first argument is also the path that is executed.
+
+/// Where the file lies in the initramfs. Without it PID 1 rings ready and powers off.
+pub const PATH: &str = "/.jiffy-payload";
+
+/// The first four bytes of the file.
+pub const MAGIC: [u8; 4] = *b"JFY1";
+
+/// Bytes before the first string.
+pub const HEADER: usize = 16;
+
+/// Flag: the runner offers standard input; without it the payload reads an end of file at once.
+pub const STDIN: u32 = 1;
+
+/// The most arguments and environment strings together that PID 1 takes.
+pub const MAX_STRINGS: usize = 1024;
+
+/// Why a payload file is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Shorter than its header says, or a string without its NUL.
+    Truncated,
+    /// The first bytes are not [`MAGIC`].
+    Magic,
+    /// No program to run, or more than [`MAX_STRINGS`] strings.
+    Count,
+}
+
+/// A payload file, checked: every string is there and ends in NUL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload<'a> {
+    /// [`STDIN`] or 0.
+    pub flags: u32,
+    /// How many of the strings are arguments; at least 1.
+    pub args: usize,
+    /// How many strings of environment follow the arguments.
+    pub env: usize,
+    strings: &'a [u8],
+}
+
+impl<'a> Payload<'a> {
+    /// Checks the file's bytes.
+    ///
+    /// # Errors
+    /// [`Error`] when the bytes are no payload file; trailing bytes are allowed.
+    pub fn parse(file: &'a [u8]) -> Result<Self, Error> {
+        let (header, strings) = file.split_at_checked(HEADER).ok_or(Error::Truncated)?;
+        if header[..4] != MAGIC {
+            return Err(Error::Magic);
+        }
+        let word = |at: usize| {
+            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
+        let (args, env) = (word(8) as usize, word(12) as usize);
+        let count = args.checked_add(env).ok_or(Error::Count)?;
+        if args == 0 || count > MAX_STRINGS {
+            return Err(Error::Count);
+        }
+        let payload = Payload {
+            flags: word(4),
+            args,
+            env,
+            strings,
+        };
+        if payload.strings().count() != count {
+            return Err(Error::Truncated);
+        }
+        Ok(payload)
+    }
+
+    /// The strings in order, arguments first, each without its NUL; the NUL follows it in memory.
+    pub fn strings(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = self.strings;
+        (0..self.args + self.env).map_while(move |_| {
+            let end = rest.iter().position(|&byte| byte == 0)?;
+            let (string, tail) = rest.split_at(end);
+            rest = &tail[1..];
+            Some(string)
+        })
+    }
+}
+
+/// The header of a file with these flags and counts.
+#[must_use]
+pub fn header(flags: u32, args: u32, env: u32) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..8].copy_from_slice(&flags.to_le_bytes());
+    header[8..12].copy_from_slice(&args.to_le_bytes());
+    header[12..16].copy_from_slice(&env.to_le_bytes());
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn file(flags: u32, args: &[&[u8]], env: &[&[u8]]) -> Vec<u8> {
+        let mut file = header(flags, args.len() as u32, env.len() as u32).to_vec();
+        for string in args.iter().chain(env) {
+            file.extend_from_slice(string);
+            file.push(0);
+        }
+        file
+    }
+
+    #[test]
+    fn strings_come_back_in_order() {
+        let bytes = file(STDIN, &[b"/bin/sh", b"-c", b""], &[b"A=1"]);
+        let payload = Payload::parse(&bytes).unwrap();
+        assert_eq!((payload.flags, payload.args, payload.env), (STDIN, 3, 1));
+        let strings: Vec<_> = payload.strings().collect();
+        assert_eq!(strings, [&b"/bin/sh"[..], b"-c", b"", b"A=1"]);
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        let whole = file(0, &[b"/init"], &[]);
+        for end in 0..whole.len() {
+            assert_eq!(
+                Payload::parse(&whole[..end]),
+                Err(Error::Truncated),
+                "cut at {end}"
+            );
+        }
+        assert_eq!(Payload::parse(&file(0, &[], &[b"A=1"])), Err(Error::Count));
+        assert_eq!(Payload::parse(&[0; HEADER]), Err(Error::Magic));
+        assert_eq!(
+            Payload::parse(&header(0, u32::MAX, u32::MAX)),
+            Err(Error::Count)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(args: u32, env: u32, tail: Vec<u8>) {
+            let mut bytes = header(0, args, env).to_vec();
+            bytes.extend(tail);
+            if let Ok(payload) = Payload::parse(&bytes) {
+                prop_assert_eq!(payload.strings().count(), payload.args + payload.env);
+            }
+        }
+    }
+}
