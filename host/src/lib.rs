@@ -1,1 +1,2 @@
 //! The runner.
+pub mod payload;
