@@ -1,6 +1,7 @@
 //! What each command does, and what it shows.
 
 use crate::cli::Run;
+use crate::runs;
 use jiffy::boot::{self, Config};
 use jiffy::clock::Clock;
 use jiffy::initramfs::Archive;
@@ -61,6 +62,9 @@ pub(crate) fn print(text: &str) -> ExitCode {
 type Error = Box<dyn std::error::Error>;
 
 fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
+    if run.runs > 1 {
+        return runs::repeat(&run);
+    }
     let output = Output {
         stdout: if run.json {
             Box::new(io::stderr())

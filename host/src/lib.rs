@@ -25,6 +25,7 @@ pub mod run;
 pub mod software;
 pub mod stats;
 pub mod stdin;
+pub mod summary;
 pub mod symbols;
 pub mod vm;
 pub mod watchdog;
