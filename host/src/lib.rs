@@ -16,6 +16,7 @@ pub mod initramfs;
 pub mod kernel;
 pub mod layout;
 pub mod memory;
+pub mod mptable;
 pub mod paging;
 pub mod payload;
 pub mod ports;
