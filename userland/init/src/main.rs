@@ -1,0 +1,47 @@
+//! PID 1 of a jiffy guest. It rings the doorbell, and where the initramfs holds a payload it mounts the usual file
+//! systems, runs the payload, carries its streams over I/O ports, reaps every orphan, reports how the payload
+//! ended, and powers the machine off. It allocates nothing, has no libc, and never ends.
+#![cfg_attr(pid1, no_std, no_main)]
+
+mod child;
+mod doorbell;
+mod mounts;
+mod payload;
+mod ports;
+mod power;
+mod pump;
+mod reap;
+mod signals;
+#[cfg(pid1)]
+mod start;
+mod stdin;
+mod sys;
+
+use jiffy_abi::verdict::{Stage, Verdict};
+use rustix::io::Errno;
+
+fn main() -> ! {
+    doorbell::ring();
+    match payload::find() {
+        Ok(None) => {}
+        Ok(Some(payload)) => power::report(run(&payload).unwrap_or_else(|failure| failure)),
+        Err(failure) => power::report(failure),
+    }
+    power::off()
+}
+
+/// What a guest with a payload does between the doorbell and the verdict.
+///
+/// Kept out of `main`: its stack frames span pages that a guest without a payload must not touch.
+#[inline(never)]
+fn run(payload: &payload::Payload<'_>) -> Result<Verdict, Verdict> {
+    mounts::all()?;
+    signals::block();
+    let child = child::start(payload)?;
+    pump::until_exit(child)
+}
+
+/// Makes the verdict for an error at `stage`.
+fn failed(stage: Stage) -> impl Fn(Errno) -> Verdict {
+    move |errno| Verdict::Error(stage, errno.raw_os_error() as u16)
+}

@@ -1,0 +1,45 @@
+//! One wait for everything: a dead child (SIGCHLD), a pipe with news (SIGIO), a signal for the payload.
+//!
+//! PID 1 keeps every signal blocked and takes them one by one. The kernel would drop a signal that PID 1 neither
+//! blocks nor handles, and a handler would need writable statics and a race-free way to wake a poll.
+
+use crate::sys;
+use rustix::process::{Pid, Signal, kill_process};
+
+const fn bit(signal: Signal) -> sys::SignalSet {
+    1 << (signal.as_raw() - 1)
+}
+
+/// What PID 1 passes on to the payload.
+const FORWARDED: sys::SignalSet = bit(Signal::TERM)
+    | bit(Signal::INT)
+    | bit(Signal::HUP)
+    | bit(Signal::QUIT)
+    | bit(Signal::USR1)
+    | bit(Signal::USR2);
+
+/// What only wakes PID 1.
+const NEWS: sys::SignalSet = bit(Signal::CHILD) | bit(Signal::IO);
+
+/// Blocks every signal, so that each waits until PID 1 takes it.
+pub(crate) fn block() {
+    sys::block_signals(!0);
+}
+
+/// Blocks none: what a program expects to start with.
+pub(crate) fn unblock() {
+    sys::block_signals(0);
+}
+
+/// Waits for a signal, at most so many milliseconds, and passes it on to `payload` if that is what it is for.
+pub(crate) fn wait(payload: Pid, milliseconds: Option<u32>) {
+    let Ok(number) = sys::wait_for_signal(FORWARDED | NEWS, milliseconds) else {
+        return; // the time is over
+    };
+    if let Some(signal) = Signal::from_named_raw(number as i32)
+        && FORWARDED & bit(signal) != 0
+    {
+        // A payload that has just ended needs no signal.
+        let _ = kill_process(payload, signal);
+    }
+}
