@@ -1,0 +1,21 @@
+# What a guest in production uses; one processor.
+@min
+seccomp
+async-io
+ipc
+namespaces
+cgroup2
+cgroup2-io
+tty
+unix
+net
+virtio
+virtio-net
+block
+virtio-blk
+ext4
+overlayfs
+virtio-console
+vsock
+rng
+thp

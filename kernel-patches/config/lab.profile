@@ -1,0 +1,4 @@
+# The kernel of the lab itself, the machine that QEMU emulates and our guests run in.
+@default
+serial
+kvm-lab

@@ -1,0 +1,3 @@
+# default, and several processors.
+@default
+smp
