@@ -1,1 +1,31 @@
-//! The runner.
+//! jiffy's runner: boots an x86-64 Linux under KVM and tells how it went.
+//!
+//! [`boot::boot`] is one boot from an open /dev/kvm to a [`report::Report`]. The library never prints, never exits
+//! the process, and does not panic on what a guest or a file does: everything comes back as an [`Error`] or a report.
+#![deny(unsafe_code)]
+
+pub mod boot;
+pub mod boot_params;
+pub mod clock;
+pub mod cpuid;
+pub mod details;
+pub mod diagnose;
+pub mod dmesg;
+pub mod error;
+pub mod initramfs;
+pub mod kernel;
+pub mod layout;
+pub mod memory;
+pub mod paging;
+pub mod ports;
+pub mod probe;
+pub mod report;
+pub mod run;
+pub mod software;
+pub mod stats;
+pub mod stdin;
+pub mod symbols;
+pub mod vm;
+pub mod watchdog;
+
+pub use error::{Error, Result};

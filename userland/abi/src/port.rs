@@ -6,6 +6,9 @@ pub const READY: u16 = 0x0a00;
 /// What is written to [`READY`]: the byte that Firecracker's boot timer expects, so that a reader knows it.
 pub const READY_BYTE: u8 = 123;
 
+/// What PID 1 writes to [`READY`] once it has started the payload.
+pub const STARTED_BYTE: u8 = 124;
+
 /// Bytes of the payload's standard output, by `out` or `rep outsb`.
 pub const STDOUT: u16 = 0x0a01;
 

@@ -1,0 +1,122 @@
+//! One boot, from an open /dev/kvm to a report.
+
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::initramfs::{self, Archive};
+use crate::kernel::Kernel;
+use crate::memory::{GuestMemory, Pages};
+use crate::ports::{Output, Ports};
+use crate::report::{KvmInfo, Microseconds, Report};
+use crate::run::{self, Run, Watch};
+use crate::stdin::Stdin;
+use crate::vm::{self, Irqchip, Vm};
+use crate::{boot_params, details, diagnose, probe, report};
+use rustix::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to boot, and how.
+#[derive(Debug)]
+pub struct Config {
+    /// A vmlinux.
+    pub kernel: PathBuf,
+    /// Archives, one behind the other.
+    pub initramfs: Vec<Archive>,
+    /// Added to the command line that jiffy gives.
+    pub command_line: String,
+    /// Guest memory in MiB.
+    pub memory_mib: u64,
+    /// What backs it.
+    pub pages: Pages,
+    /// Interrupt hardware.
+    pub irqchip: Irqchip,
+    /// The longest that the guest may run.
+    pub timeout: Duration,
+    /// One byte 0x01 is written here at ready.
+    pub ready_fd: Option<OwnedFd>,
+    /// Whether to collect counters and the kernel's sum for the report.
+    pub detailed: bool,
+    /// The profile's name, for the report.
+    pub profile: String,
+}
+
+/// Boots, and runs the guest to its end.
+///
+/// # Errors
+/// What kept the guest from running. A guest that ends badly is a report, not an error.
+pub fn boot(mut config: Config, output: Output, stdin: Stdin, clock: Clock) -> Result<Report> {
+    let kvm = vm::open_kvm()?;
+    let kernel = Kernel::open(&config.kernel)?;
+    let memory = GuestMemory::new(config.memory_mib, config.pages)?;
+    let mut vm = Vm::new(&kvm, memory, config.irqchip)?;
+    let created = clock.elapsed();
+
+    let kernel_end = kernel.place(&vm.memory)?;
+    let initramfs = initramfs::place(&vm.memory, &config.initramfs, kernel_end)?;
+    let command_line = command_line(&vm, &config.command_line);
+    boot_params::write(&vm.memory, &command_line, &initramfs)?;
+    let loaded = clock.elapsed();
+
+    vm.set_entry(&kvm, kernel.entry())?;
+    let mut ports = Ports::new(output, stdin);
+    let watch = Watch {
+        ready_fd: config.ready_fd.take(),
+        count: config.detailed,
+    };
+    let entry = clock.elapsed();
+    let run = run::run(&mut vm, &mut ports, watch, clock, config.timeout)?;
+
+    let verdict = diagnose::verdict(&run, &ports, &vm, &config);
+    let mut report = Report {
+        schema: 1,
+        outcome: verdict.outcome,
+        exit_code: verdict.exit_code,
+        diagnosis: verdict.lines,
+        kvm: KvmInfo {
+            kind: probe::kind(),
+            api: kvm.get_api_version(),
+        },
+        memory_mib: config.memory_mib,
+        cpus: 1,
+        pages: config.pages.name().to_owned(),
+        us: microseconds([created, loaded, entry], &run, clock),
+        assists: report::owned(&run.assists),
+        ..Report::default()
+    };
+    if config.detailed {
+        details::add(&mut report, &run, &vm, &kernel, &config.profile);
+    }
+    Ok(report)
+}
+
+fn microseconds([created, loaded, entry]: [f64; 3], run: &Run, clock: Clock) -> Microseconds {
+    let ready = run.ready.unwrap_or(run.ended);
+    let started = run.started.unwrap_or(run.ended);
+    let total = clock.elapsed();
+    Microseconds {
+        vm: created,
+        load: loaded - created,
+        vcpu: entry - loaded,
+        kernel: ready - entry,
+        init: started - ready,
+        payload: run.ended - started,
+        teardown: total - run.ended,
+        to_entry: entry,
+        to_ready: ready,
+        total,
+    }
+}
+
+/// What jiffy tells every kernel: end the machine at a panic by a triple fault, which needs no device; and the
+/// frequency of the time stamp counter, so that the kernel does not wait to measure it.
+fn command_line(vm: &Vm, extra: &str) -> String {
+    let mut line = "panic=-1 reboot=t tsc=reliable".to_owned();
+    if let Some(khz) = vm.tsc_khz() {
+        line += &format!(" tsc_early_khz={khz}");
+    }
+    if !extra.is_empty() {
+        line += " ";
+        line += extra;
+    }
+    line
+}

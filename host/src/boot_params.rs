@@ -1,0 +1,105 @@
+//! What the kernel is told at its entry: `boot_params`, the command line, page tables.
+//!
+//! Source: Documentation/arch/x86/boot.rst ("64-bit Boot Protocol") and zero-page.rst of the kernel. A global
+//! descriptor table is not made: startup_64 loads its own before it loads any segment register.
+
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::memory::GuestMemory;
+use linux_raw_sys::bootparam::{boot_e820_entry, boot_params, setup_header};
+use std::mem::{offset_of, size_of};
+use std::ops::Range;
+
+/// Offset of the setup header in `boot_params`.
+const HEADER: usize = offset_of!(boot_params, hdr);
+
+/// E820 type of usable memory.
+const E820_RAM: u32 = 1;
+
+/// Writes the command line and `boot_params` for a kernel with this initramfs (guest-physical, may be empty).
+///
+/// # Errors
+/// [`Error::CommandLine`] when it is too long.
+pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -> Result<()> {
+    if command_line.len() >= layout::COMMAND_LINE_SIZE {
+        return Err(Error::CommandLine(command_line.len()));
+    }
+    // Guest memory starts out zero, so the NUL is there.
+    memory.write(layout::COMMAND_LINE, command_line.as_bytes())?;
+
+    let field =
+        |offset: usize, bytes: &[u8]| memory.write(layout::BOOT_PARAMS + offset as u64, bytes);
+    let header = |offset: usize, value: u32| field(HEADER + offset, &value.to_le_bytes());
+    field(
+        HEADER + offset_of!(setup_header, boot_flag),
+        &0xaa55_u16.to_le_bytes(),
+    )?;
+    header(
+        offset_of!(setup_header, header),
+        u32::from_le_bytes(*b"HdrS"),
+    )?;
+    // 0xff: a boot loader without a number of its own.
+    field(HEADER + offset_of!(setup_header, type_of_loader), &[0xff])?;
+    header(
+        offset_of!(setup_header, cmd_line_ptr),
+        layout::COMMAND_LINE as u32,
+    )?;
+    header(
+        offset_of!(setup_header, cmdline_size),
+        command_line.len() as u32,
+    )?;
+    // The initramfs lies below the gap, hence below 4 GiB.
+    header(
+        offset_of!(setup_header, ramdisk_image),
+        initramfs.start as u32,
+    )?;
+    header(
+        offset_of!(setup_header, ramdisk_size),
+        (initramfs.end - initramfs.start) as u32,
+    )?;
+    write_memory_map(memory)
+}
+
+fn write_memory_map(memory: &GuestMemory) -> Result<()> {
+    let usable = memory.regions().flat_map(|region| {
+        let end = region.gpa + region.len;
+        if region.gpa == 0 {
+            vec![0..layout::LOW_MEMORY_END, layout::HIGH_MEMORY..end]
+        } else {
+            vec![region.gpa..end]
+        }
+    });
+    let mut count = 0;
+    for range in usable {
+        let at = layout::BOOT_PARAMS
+            + (offset_of!(boot_params, e820_table) + count * size_of::<boot_e820_entry>()) as u64;
+        memory.write(at, &range.start.to_le_bytes())?;
+        memory.write(at + 8, &(range.end - range.start).to_le_bytes())?;
+        memory.write(at + 16, &E820_RAM.to_le_bytes())?;
+        count += 1;
+    }
+    memory.write(
+        layout::BOOT_PARAMS + offset_of!(boot_params, e820_entries) as u64,
+        &[count as u8],
+    )
+}
+
+/// Maps the first GiB onto itself in 2 MiB pages; returns the value for CR3.
+///
+/// # Errors
+/// None for a guest of the least size.
+pub fn write_page_tables(memory: &GuestMemory) -> Result<u64> {
+    /// Present and writable.
+    const TABLE: u64 = 0b11;
+    /// Present, writable, a page of the level's own size.
+    const PAGE: u64 = 0b1000_0011;
+    let [top, gigabytes, megabytes] = [0, 1, 2].map(|n| layout::PAGE_TABLES + n * layout::PAGE);
+    memory.write(top, &(gigabytes | TABLE).to_le_bytes())?;
+    memory.write(gigabytes, &(megabytes | TABLE).to_le_bytes())?;
+    let mut entries = [0; layout::PAGE as usize];
+    for (index, entry) in entries.chunks_exact_mut(8).enumerate() {
+        entry.copy_from_slice(&((index as u64) << 21 | PAGE).to_le_bytes());
+    }
+    memory.write(megabytes, &entries)?;
+    Ok(top)
+}

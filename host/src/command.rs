@@ -1,0 +1,137 @@
+//! What each command does, and what it shows.
+
+use crate::cli::Run;
+use jiffy::boot::{self, Config};
+use jiffy::clock::Clock;
+use jiffy::initramfs::Archive;
+use jiffy::ports::Output;
+use jiffy::probe;
+use jiffy::report::{Kind, Report};
+use jiffy::stdin::Stdin;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The runner's or the guest's fault.
+const FAULT: u8 = 125;
+
+/// `jiffy run`.
+pub(crate) fn run(run: Run, clock: Clock) -> ExitCode {
+    match try_run(run, clock) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("jiffy: {error}");
+            ExitCode::from(FAULT)
+        }
+    }
+}
+
+/// `jiffy probe`.
+pub(crate) fn probe(json: bool) -> ExitCode {
+    let (kind, api, reason) = match jiffy::vm::open_kvm() {
+        Ok(kvm) => (
+            serde_json::json!(probe::kind()),
+            kvm.get_api_version(),
+            String::new(),
+        ),
+        Err(error) => (serde_json::json!("none"), 0, error.to_string()),
+    };
+    if json {
+        print(&serde_json::json!({"kind": kind, "api": api, "reason": reason}).to_string())
+    } else if reason.is_empty() {
+        print(&format!("KVM {api}, {}", kind.as_str().unwrap_or_default()))
+    } else {
+        print(&reason)
+    }
+}
+
+/// Prints a line; nobody reading it is no fault.
+pub(crate) fn print(text: &str) -> ExitCode {
+    let _ = writeln!(io::stdout(), "{text}");
+    ExitCode::SUCCESS
+}
+
+type Error = Box<dyn std::error::Error>;
+
+fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
+    let output = Output {
+        stdout: if run.json {
+            Box::new(io::stderr())
+        } else {
+            Box::new(File::from(duplicate(io::stdout().as_fd())?))
+        },
+        stderr: Box::new(io::stderr()),
+    };
+    let stdin = match &run.stdin {
+        Some(path) => Stdin::from_file(open(path)?),
+        None => Stdin::from_file(File::from(duplicate(io::stdin().as_fd())?)),
+    };
+    let config = Config {
+        kernel: run.kernel,
+        initramfs: run.initrd.into_iter().map(Archive::File).collect(),
+        command_line: run.cmdline,
+        memory_mib: run.memory_mib,
+        pages: run.pages,
+        irqchip: run.irqchip,
+        timeout: run.timeout,
+        ready_fd: run.ready_fd.map(inherited).transpose()?,
+        detailed: run.json || run.report.is_some(),
+        profile: run.profile,
+    };
+    let report = boot::boot(config, output, stdin, clock)?;
+    show(&report, run.json, run.quiet, run.report.as_deref())?;
+    Ok(report.exit_code)
+}
+
+fn show(report: &Report, json: bool, quiet: bool, file: Option<&Path>) -> Result<(), Error> {
+    for line in &report.diagnosis {
+        eprintln!("jiffy: {line}");
+    }
+    if json || file.is_some() {
+        let text = serde_json::to_string(report)?;
+        if let Some(file) = file {
+            std::fs::write(file, format!("{text}\n"))
+                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        }
+        if json {
+            writeln!(io::stdout(), "{text}")?;
+        }
+    } else if !quiet {
+        eprintln!("jiffy: {}", summary(report));
+    }
+    Ok(())
+}
+
+fn summary(report: &Report) -> String {
+    let unit = match report.kvm.kind {
+        Kind::Hardware => "ms",
+        Kind::Software => "ms (emulated by software KVM: not a boot time)",
+        Kind::Lab => "lab ms",
+    };
+    format!(
+        "{:?}: ready after {:.2} = runner {:.2} + kernel {:.2} {unit}",
+        report.outcome,
+        report.us.to_ready / 1e3,
+        report.us.to_entry / 1e3,
+        report.us.kernel / 1e3,
+    )
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    Ok(File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
+}
+
+fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
+}
+
+/// A duplicate of a descriptor that the caller left open for us.
+#[allow(unsafe_code)]
+fn inherited(fd: i32) -> Result<OwnedFd, Error> {
+    // SAFETY: the descriptor is only used for this one call, which fails if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, 3)
+        .map_err(|error| format!("--ready-fd {fd}: {error}"))?)
+}

@@ -1,0 +1,98 @@
+//! The part of a report that costs time to find out: collected after the clock has stopped.
+
+use crate::kernel::Kernel;
+use crate::memory::GuestMemory;
+use crate::report::{Exits, KernelInfo, Kind, Report};
+use crate::run::Run;
+use crate::stats::Stats;
+use crate::vm::Vm;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Adds the counters of a run and the kernel's identity.
+pub fn add(report: &mut Report, run: &Run, vm: &Vm, kernel: &Kernel, profile: &str) {
+    let counter = |name: &str| run.stats.get(name).copied().unwrap_or(0);
+    report.exits = exits(&run.stats);
+    // Only software KVM runs the guest's supervisor code by emulation, so only there this counts instructions.
+    if report.kvm.kind == Kind::Software {
+        report.guest_instructions = counter("insn_emulation");
+        report.instruction_source = "kvm-stats".to_owned();
+    }
+    report.pages_touched = match report.kvm.kind {
+        Kind::Software => mapped_pages(&vm.memory),
+        // Each page that a guest touches first is one nested page fault.
+        Kind::Hardware | Kind::Lab => counter("pf_taken"),
+    };
+    report.rss_kib = rss_kib().unwrap_or(0);
+    report.kernel = kernel_info(kernel, profile);
+}
+
+fn exits(stats: &Stats) -> Exits {
+    let counter = |name: &str| stats.get(name).copied().unwrap_or(0);
+    Exits {
+        total: counter("exits"),
+        io: counter("io_exits"),
+        mmio: counter("mmio_exits"),
+        irq: counter("irq_exits"),
+        halt: counter("halt_exits"),
+    }
+}
+
+/// Pages of guest memory that are mapped in this process, by bit 63 of /proc/self/pagemap's entries
+/// (Documentation/admin-guide/mm/pagemap.rst).
+fn mapped_pages(memory: &GuestMemory) -> u64 {
+    let Ok(pagemap) = File::open("/proc/self/pagemap") else {
+        return 0;
+    };
+    let mut entries = vec![0; 1 << 16];
+    let mut count = 0;
+    for region in memory.regions() {
+        let (mut at, end) = (region.hva / 4096 * 8, (region.hva + region.len) / 4096 * 8);
+        while at < end {
+            let room = entries.len().min((end - at) as usize);
+            match pagemap.read_at(&mut entries[..room], at) {
+                Ok(read) if read > 0 => {
+                    let present = |entry: &&[u8]| entry[7] & 0x80 != 0;
+                    count += entries[..read].chunks_exact(8).filter(present).count() as u64;
+                    at += read as u64;
+                }
+                _ => return count,
+            }
+        }
+    }
+    count
+}
+
+fn rss_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn kernel_info(kernel: &Kernel, profile: &str) -> KernelInfo {
+    let bytes = std::fs::read(kernel.path()).unwrap_or_default();
+    let digest = Sha256::digest(&bytes);
+    KernelInfo {
+        release: release(&bytes).unwrap_or_default(),
+        profile: profile.to_owned(),
+        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        bytes: kernel.len(),
+    }
+}
+
+/// The word after "Linux version " of the kernel's banner.
+fn release(image: &[u8]) -> Option<String> {
+    let marker = b"Linux version ";
+    image
+        .windows(marker.len())
+        .enumerate()
+        .filter(|(_, window)| window == marker)
+        .find_map(|(at, _)| {
+            let rest = &image[at + marker.len()..];
+            let end = rest.iter().take(64).position(|byte| *byte == b' ')?;
+            let word = str::from_utf8(&rest[..end]).ok()?;
+            word.starts_with(|c: char| c.is_ascii_digit())
+                .then(|| word.to_owned())
+        })
+}

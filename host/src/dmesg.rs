@@ -1,0 +1,127 @@
+//! The kernel log, recovered from guest memory without a console.
+//!
+//! Source of the layout: kernel/printk/printk_ringbuffer.h of Linux 5.10 to 6.12. Everything read here is the
+//! guest's to forge: all walks are bounded and all arithmetic is checked or masked.
+
+use crate::memory::GuestMemory;
+use crate::paging;
+use crate::symbols::Symbols;
+
+/// Larger rings are taken for damage: 2^20 records, 2^26 bytes of text.
+const MAX_COUNT_BITS: u32 = 20;
+const MAX_SIZE_BITS: u32 = 26;
+
+/// `struct prb_desc`, `struct printk_info`: sizes in bytes.
+const DESCRIPTOR: u64 = 24;
+const INFO: u64 = 88;
+
+/// The two top bits of a descriptor's state: 1 committed, 2 finalized.
+const STATE_SHIFT: u32 = 62;
+
+struct Ring<'a> {
+    memory: &'a GuestMemory,
+    cr3: u64,
+    count_bits: u32,
+    descriptors: u64,
+    infos: u64,
+    head: u64,
+    tail: u64,
+    size_bits: u32,
+    text: u64,
+}
+
+/// The log's lines, oldest first, each with its time; empty without symbols or without a log.
+#[must_use]
+pub fn read(memory: &GuestMemory, cr3: u64, symbols: &Symbols) -> Vec<String> {
+    let Some(ring) = Ring::open(memory, cr3, symbols) else {
+        return Vec::new();
+    };
+    let ids = ring.head.wrapping_sub(ring.tail).min(1 << ring.count_bits);
+    (0..=ids)
+        .filter_map(|step| ring.record(ring.tail.wrapping_add(step)))
+        .collect()
+}
+
+impl<'a> Ring<'a> {
+    fn open(memory: &'a GuestMemory, cr3: u64, symbols: &Symbols) -> Option<Self> {
+        let prb = u64::from_le_bytes(symbols.read(memory, "prb")?);
+        let mut bytes = [0; 80];
+        paging::read(memory, cr3, prb, &mut bytes).ok()?;
+        let word = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+        let ring = Ring {
+            memory,
+            cr3,
+            count_bits: word(0)? as u32,
+            descriptors: word(8)?,
+            infos: word(16)?,
+            head: word(24)?,
+            tail: word(32)?,
+            size_bits: word(48)? as u32,
+            text: word(56)?,
+        };
+        (ring.count_bits <= MAX_COUNT_BITS && ring.size_bits <= MAX_SIZE_BITS).then_some(ring)
+    }
+
+    fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        paging::read(self.memory, self.cr3, address, &mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    fn word(&self, address: u64) -> Option<u64> {
+        self.read(address).map(u64::from_le_bytes)
+    }
+
+    fn record(&self, id: u64) -> Option<String> {
+        let index = id & ((1 << self.count_bits) - 1);
+        let descriptor = self.descriptors.wrapping_add(index * DESCRIPTOR);
+        let state = self.word(descriptor)?;
+        let same_id = (state ^ id) << (64 - STATE_SHIFT) == 0;
+        if !same_id || !matches!(state >> STATE_SHIFT, 1 | 2) {
+            return None;
+        }
+        let (begin, next) = (
+            self.word(descriptor.wrapping_add(8))?,
+            self.word(descriptor.wrapping_add(16))?,
+        );
+        let info = self.infos.wrapping_add(index * INFO);
+        let nanoseconds = self.word(info.wrapping_add(8))?;
+        let text_len = u16::from_le_bytes(self.read(info.wrapping_add(16))?);
+        let text = self.text(begin, next, usize::from(text_len))?;
+        Some(format!(
+            "[{:5}.{:06}] {}",
+            nanoseconds / 1_000_000_000,
+            nanoseconds / 1000 % 1_000_000,
+            printable(&text)
+        ))
+    }
+
+    fn text(&self, begin: u64, next: u64, len: usize) -> Option<Vec<u8>> {
+        // Odd positions mark records without text.
+        if begin & 1 == 1 {
+            return Some(Vec::new());
+        }
+        let size = 1 << self.size_bits;
+        let wraps = begin >> self.size_bits != next.wrapping_sub(1) >> self.size_bits;
+        // A block that would cross the ring's end lies at its start; its first word is the record's id.
+        let offset = if wraps { 0 } else { begin & (size - 1) } + 8;
+        let len = len.min(usize::try_from(size.checked_sub(offset)?).ok()?);
+        let mut text = vec![0; len];
+        paging::read(
+            self.memory,
+            self.cr3,
+            self.text.wrapping_add(offset),
+            &mut text,
+        )
+        .ok()?;
+        Some(text)
+    }
+}
+
+/// The text without what could drive the terminal it is shown on.
+fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text)
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' { '?' } else { c })
+        .collect()
+}

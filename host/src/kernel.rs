@@ -1,0 +1,170 @@
+//! A vmlinux: its headers checked, its segments placed in guest memory.
+
+use crate::error::{Error, KernelFault, Result};
+use crate::layout;
+use crate::memory::GuestMemory;
+use object::LittleEndian;
+use object::elf::{EM_X86_64, FileHeader64, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Headers are looked for in this much of the file: an ELF header and some hundred program headers.
+const HEADERS: usize = 16 << 10;
+
+/// A kernel image whose headers were read and checked.
+#[derive(Debug)]
+pub struct Kernel {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    entry: u64,
+    segments: Vec<Segment>,
+}
+
+/// A loadable segment.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    offset: u64,
+    gpa: u64,
+    file_len: u64,
+    memory_len: u64,
+}
+
+impl Kernel {
+    /// Opens a vmlinux and checks its headers.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Kernel`] for a file that is no x86-64 vmlinux.
+    pub fn open(path: &Path) -> Result<Self> {
+        let read = |error| Error::Read {
+            path: path.to_owned(),
+            error,
+        };
+        let file = File::open(path).map_err(read)?;
+        let metadata = file.metadata().map_err(read)?;
+        if !metadata.is_file() {
+            return Err(read(std::io::Error::other("not a regular file")));
+        }
+        let mut headers = vec![0; HEADERS.min(metadata.len() as usize)];
+        file.read_exact_at(&mut headers, 0).map_err(read)?;
+        let (entry, segments) =
+            parse(&headers, metadata.len()).map_err(|reason| Error::Kernel {
+                path: path.to_owned(),
+                reason,
+            })?;
+        Ok(Kernel {
+            path: path.to_owned(),
+            file,
+            len: metadata.len(),
+            entry,
+            segments,
+        })
+    }
+
+    /// The guest-physical address of the 64-bit entry point.
+    #[must_use]
+    pub fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// The size of the file in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the file is empty: never, once it was opened as a kernel.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Places every segment; returns the end of the kernel in guest memory, its bss included.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] when a segment lies outside memory, [`Error::Read`] when the file cannot be read.
+    pub fn place(&self, memory: &GuestMemory) -> Result<u64> {
+        let mut end = layout::HIGH_MEMORY;
+        for segment in &self.segments {
+            let outside = || Error::Kernel {
+                path: self.path.clone(),
+                reason: KernelFault::Segment {
+                    gpa: segment.gpa,
+                    len: segment.memory_len,
+                },
+            };
+            let segment_end = segment
+                .gpa
+                .checked_add(segment.memory_len)
+                .filter(|&end| segment.gpa >= layout::HIGH_MEMORY && end <= memory.low_end())
+                .ok_or_else(outside)?;
+            memory
+                .place(&self.file, segment.offset, segment.gpa, segment.file_len)
+                .map_err(|error| Error::Read {
+                    path: self.path.clone(),
+                    error,
+                })?;
+            end = end.max(segment_end);
+        }
+        Ok(end)
+    }
+}
+
+fn parse(headers: &[u8], len: u64) -> std::result::Result<(u64, Vec<Segment>), KernelFault> {
+    let elf = |error: object::Error| KernelFault::Elf(error.to_string());
+    // The class is looked at first: for another class object only says that the magic is wrong.
+    if headers.starts_with(b"\x7fELF") && headers.get(4) == Some(&1) {
+        return Err(KernelFault::Bits);
+    }
+    let header = FileHeader64::<LittleEndian>::parse(headers).map_err(elf)?;
+    let machine = header.e_machine(LittleEndian);
+    if machine != EM_X86_64 {
+        return Err(KernelFault::Machine(machine.0));
+    }
+    let mut segments = Vec::new();
+    for program in header
+        .program_headers(LittleEndian, headers)
+        .map_err(elf)?
+        .iter()
+        .filter(|program| program.p_type(LittleEndian) == PT_LOAD)
+    {
+        segments.push(segment(program, len)?);
+    }
+    let entry = header.e_entry(LittleEndian);
+    let inside = |segment: &Segment| entry.wrapping_sub(segment.gpa) < segment.memory_len;
+    if !segments.iter().any(inside) {
+        return Err(KernelFault::Entry(entry));
+    }
+    Ok((entry, segments))
+}
+
+fn segment(
+    program: &object::elf::ProgramHeader64<LittleEndian>,
+    len: u64,
+) -> std::result::Result<Segment, KernelFault> {
+    let segment = Segment {
+        offset: program.p_offset(LittleEndian),
+        gpa: program.p_paddr(LittleEndian),
+        file_len: program.p_filesz(LittleEndian),
+        memory_len: program.p_memsz(LittleEndian),
+    };
+    let end = segment.offset.saturating_add(segment.file_len);
+    if end > len {
+        return Err(KernelFault::Truncated { end, len });
+    }
+    if segment.file_len > segment.memory_len {
+        return Err(KernelFault::Segment {
+            gpa: segment.gpa,
+            len: segment.file_len,
+        });
+    }
+    Ok(segment)
+}

@@ -1,0 +1,31 @@
+//! Where things lie in guest-physical memory, each with its reason.
+
+/// `boot_params`, the "zero page" of the boot protocol: low, where the kernel expects nothing of its own.
+pub const BOOT_PARAMS: u64 = 0x7000;
+
+/// The boot page tables: top level, one page of 1 GiB entries, one page of 2 MiB entries.
+pub const PAGE_TABLES: u64 = 0x9000;
+
+/// The kernel command line, NUL-terminated.
+pub const COMMAND_LINE: u64 = 0x2_0000;
+
+/// The most the kernel takes (`COMMAND_LINE_SIZE` in arch/x86/include/asm/setup.h), NUL included.
+pub const COMMAND_LINE_SIZE: usize = 2048;
+
+/// End of the low memory that the memory map offers: above lie a PC's BIOS area and video memory.
+pub const LOW_MEMORY_END: u64 = 0x9_fc00;
+
+/// Start of the memory above the BIOS area, where kernels are linked to run.
+pub const HIGH_MEMORY: u64 = 0x10_0000;
+
+/// RAM ends here at the latest: above lie the local APIC, I/O APIC and device windows of a PC.
+pub const MMIO_GAP: u64 = 0xc000_0000;
+
+/// RAM that the gap displaced goes on here.
+pub const ABOVE_GAP: u64 = 0x1_0000_0000;
+
+/// Three pages that KVM needs on Intel for real mode (`KVM_SET_TSS_ADDR`), inside the gap, unused by a PC.
+pub const KVM_TSS: usize = 0xfffb_d000;
+
+/// The size of a small page.
+pub const PAGE: u64 = 4096;

@@ -1,0 +1,146 @@
+//! What a run reports: the shape of `jiffy run --json` and `cargo xtask boot --json`.
+
+use crate::software::Assists;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    #[default]
+    /// PID 1 rang ready, and there was no payload.
+    Ready,
+    /// The payload ended.
+    Exited,
+    /// The kernel panicked.
+    Panicked,
+    /// The guest ended in a way that nothing should: a triple fault, a reset, no verdict.
+    Crashed,
+    /// The time was up.
+    TimedOut,
+    /// The user interrupted the runner.
+    Interrupted,
+}
+
+/// The kind of KVM a run had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    #[default]
+    /// A processor with virtualization.
+    Hardware,
+    /// KVM's emulator: times are emulated.
+    Software,
+    /// A processor that QEMU emulates: times are the lab's.
+    Lab,
+}
+
+/// KVM, as the report shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvmInfo {
+    /// The kind.
+    pub kind: Kind,
+    /// `KVM_GET_API_VERSION`.
+    pub api: i32,
+}
+
+/// The kernel that ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelInfo {
+    /// As in `uname -r`; empty when the image does not tell.
+    pub release: String,
+    /// The profile it was built from; empty for a foreign kernel.
+    pub profile: String,
+    /// Of the vmlinux, in hexadecimal.
+    pub sha256: String,
+    /// Size of the vmlinux.
+    pub bytes: u64,
+}
+
+/// Durations in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Microseconds {
+    /// Opening KVM, reserving memory, creating VM and vCPU.
+    pub vm: f64,
+    /// Placing kernel, initramfs and boot parameters.
+    pub load: f64,
+    /// Setting the vCPU up.
+    pub vcpu: f64,
+    /// First `KVM_RUN` to the ready doorbell.
+    pub kernel: f64,
+    /// Ready doorbell to the payload's start, or to the end without one.
+    pub init: f64,
+    /// Payload's start to the guest's end.
+    pub payload: f64,
+    /// The guest's end to the report.
+    pub teardown: f64,
+    /// Process start to the first `KVM_RUN`.
+    pub to_entry: f64,
+    /// `to_entry + kernel`.
+    pub to_ready: f64,
+    /// Process start to the report.
+    pub total: f64,
+}
+
+/// VM exits up to ready, by KVM's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exits {
+    /// All of them.
+    pub total: u64,
+    /// Port accesses.
+    pub io: u64,
+    /// Accesses to devices in memory.
+    pub mmio: u64,
+    /// Interrupts of the host.
+    pub irq: u64,
+    /// Halts.
+    pub halt: u64,
+}
+
+/// One run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Always 1.
+    pub schema: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The exit status that the runner takes for its own.
+    pub exit_code: u8,
+    /// What is known of an end that should not have been; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnosis: Vec<String>,
+    /// KVM.
+    pub kvm: KvmInfo,
+    /// The kernel.
+    pub kernel: KernelInfo,
+    /// Guest memory.
+    pub memory_mib: u64,
+    /// vCPUs.
+    pub cpus: u32,
+    /// What backs guest memory.
+    pub pages: String,
+    /// Where the time went.
+    pub us: Microseconds,
+    /// Instructions of the guest from its first to ready; 0 where nothing counts them.
+    pub guest_instructions: u64,
+    /// What counted them.
+    pub instruction_source: String,
+    /// VM exits up to ready.
+    pub exits: Exits,
+    /// Instructions that the runner completed for software KVM.
+    pub assists: BTreeMap<String, u64>,
+    /// Pages of guest memory touched up to ready.
+    pub pages_touched: u64,
+    /// The runner's resident memory in KiB, guest memory included.
+    pub rss_kib: u64,
+}
+
+/// Assists under owned names.
+#[must_use]
+pub fn owned(assists: &Assists) -> BTreeMap<String, u64> {
+    assists
+        .iter()
+        .map(|(name, count)| ((*name).to_owned(), *count))
+        .collect()
+}

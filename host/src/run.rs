@@ -1,0 +1,155 @@
+//! The vCPU loop: enter the guest, serve its port, until something ends it.
+
+use crate::clock::Clock;
+use crate::error::{Result, kvm};
+use crate::ports::{Event, Ports};
+use crate::software::{self, Assists};
+use crate::stats::{Stats, StatsFile};
+use crate::vm::Vm;
+use crate::watchdog::{Stop, Watchdog};
+use kvm_ioctls::VcpuExit;
+use rustix::fd::OwnedFd;
+use std::time::Duration;
+
+/// Why the guest runs no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It wrote to the exit port, or nobody reads its output any more.
+    Ended,
+    /// It reset the machine.
+    Reset,
+    /// A triple fault.
+    TripleFault,
+    /// KVM could not go on; what it said.
+    KvmError(String),
+    /// It was stopped from outside.
+    Stopped(Stop),
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Run {
+    /// Why it ended.
+    pub ending: Ending,
+    /// Microseconds at the ready doorbell.
+    pub ready: Option<f64>,
+    /// Microseconds at the payload's start.
+    pub started: Option<f64>,
+    /// Microseconds at the end.
+    pub ended: f64,
+    /// KVM's counters at ready, or at the end of a guest that never was; empty unless they were asked for.
+    pub stats: Stats,
+    /// Instructions completed for software KVM.
+    pub assists: Assists,
+}
+
+/// What the loop does beside serving the guest.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// One byte 0x01 is written here at ready.
+    pub ready_fd: Option<OwnedFd>,
+    /// Read KVM's counters at ready.
+    pub count: bool,
+}
+
+/// Runs the guest to its end.
+///
+/// # Errors
+/// What KVM or passing on the guest's output gave.
+pub fn run(
+    vm: &mut Vm,
+    ports: &mut Ports,
+    watch: Watch,
+    clock: Clock,
+    timeout: Duration,
+) -> Result<Run> {
+    let watchdog = Watchdog::start(&mut vm.vcpu, timeout)?;
+    let stats = watch.count.then(|| StatsFile::open(&vm.vcpu)).flatten();
+    let count = || stats.as_ref().map(StatsFile::read).unwrap_or_default();
+    let mut run = Run {
+        ending: Ending::Ended,
+        ready: None,
+        started: None,
+        ended: 0.0,
+        stats: Stats::new(),
+        assists: Assists::new(),
+    };
+    run.ending = loop {
+        match step(vm, ports, &watchdog, &mut run.assists)? {
+            Step::Event(Event::Continue) => {}
+            Step::Event(Event::Ready) if run.ready.is_none() => {
+                run.ready = Some(clock.elapsed());
+                if let Some(fd) = &watch.ready_fd {
+                    // An orchestrator that has gone away no longer waits: nothing to tell it.
+                    let _ = rustix::io::write(fd, &[1]);
+                }
+                run.stats = count();
+            }
+            Step::Event(Event::Started) if run.started.is_none() => {
+                run.started = Some(clock.elapsed());
+            }
+            Step::Event(Event::Ready | Event::Started) => {}
+            Step::Event(Event::End) => break Ending::Ended,
+            Step::Event(Event::Reset) => break Ending::Reset,
+            Step::End(ending) => break ending,
+        }
+    };
+    run.ended = clock.elapsed();
+    if run.ready.is_none() {
+        run.stats = count();
+    }
+    Ok(run)
+}
+
+enum Step {
+    Event(Event),
+    End(Ending),
+}
+
+fn step(
+    vm: &mut Vm,
+    ports: &mut Ports,
+    watchdog: &Watchdog,
+    assists: &mut Assists,
+) -> Result<Step> {
+    let step = match vm.vcpu.run() {
+        Ok(VcpuExit::IoOut(port, data)) => Step::Event(ports.write(port, data)?),
+        Ok(VcpuExit::IoIn(port, data)) => {
+            ports.read(port, data);
+            Step::Event(Event::Continue)
+        }
+        // Device memory that is not there: writes are lost, reads are all ones, as on a PC.
+        Ok(VcpuExit::MmioRead(_, data)) => {
+            data.fill(0xff);
+            Step::Event(Event::Continue)
+        }
+        Ok(VcpuExit::MmioWrite(..)) => Step::Event(Event::Continue),
+        Ok(VcpuExit::Shutdown) => Step::End(Ending::TripleFault),
+        Ok(VcpuExit::InternalError) => {
+            if software::complete(&vm.vcpu, &vm.memory, assists)? {
+                Step::Event(Event::Continue)
+            } else {
+                Step::End(Ending::KvmError(internal_error(vm)))
+            }
+        }
+        Ok(other) => Step::End(Ending::KvmError(format!("unexpected exit {other:?}"))),
+        Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
+            match watchdog.stopped() {
+                Some(stop) => Step::End(Ending::Stopped(stop)),
+                None => Step::Event(Event::Continue),
+            }
+        }
+        Err(error) => return Err(kvm("KVM_RUN")(error)),
+    };
+    Ok(step)
+}
+
+#[allow(unsafe_code)]
+fn internal_error(vm: &mut Vm) -> String {
+    // SAFETY: the exit reason said that this member of the union is the one that KVM filled.
+    let failure = unsafe { vm.vcpu.get_kvm_run().__bindgen_anon_1.emulation_failure };
+    if failure.suberror != kvm_bindings::KVM_INTERNAL_ERROR_EMULATION {
+        return format!("KVM internal error {}", failure.suberror);
+    }
+    "KVM cannot emulate the instruction".to_owned()
+}

@@ -1,0 +1,69 @@
+//! The symbols of a vmlinux, read only when something has to be explained.
+
+use crate::memory::GuestMemory;
+use object::{Object, ObjectSymbol, SymbolKind};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Where the kernel's image is mapped (`__START_KERNEL_map` in arch/x86/include/asm/page_64_types.h): a vmlinux
+/// that is entered directly runs at its link address, so the offset from here is the physical address.
+const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+
+/// Functions by address, and all symbols by name.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    functions: Vec<(u64, String)>,
+    names: HashMap<String, u64>,
+}
+
+impl Symbols {
+    /// Reads the symbol table; empty for a file without one, or one that cannot be read.
+    #[must_use]
+    pub fn load(vmlinux: &Path) -> Self {
+        let Ok(bytes) = std::fs::read(vmlinux) else {
+            return Self::default();
+        };
+        let Ok(file) = object::File::parse(&*bytes) else {
+            return Self::default();
+        };
+        let mut symbols = Self::default();
+        for symbol in file.symbols() {
+            let Ok(name) = symbol.name() else { continue };
+            if symbol.is_undefined() || name.is_empty() {
+                continue;
+            }
+            // Entry points in assembly have no type.
+            if matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown) {
+                symbols.functions.push((symbol.address(), name.to_owned()));
+            }
+            symbols.names.insert(name.to_owned(), symbol.address());
+        }
+        symbols.functions.sort();
+        symbols
+    }
+
+    /// The address of a symbol.
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<u64> {
+        self.names.get(name).copied()
+    }
+
+    /// `function+0x12` for a code address.
+    #[must_use]
+    pub fn describe(&self, address: u64) -> Option<String> {
+        let after = self
+            .functions
+            .partition_point(|(start, _)| *start <= address);
+        let (start, name) = self.functions.get(after.checked_sub(1)?)?;
+        Some(format!("{name}+{:#x}", address - start))
+    }
+
+    /// Reads memory of the kernel's image at a symbol.
+    #[must_use]
+    pub fn read<const N: usize>(&self, memory: &GuestMemory, name: &str) -> Option<[u8; N]> {
+        let gpa = self.address(name)?.checked_sub(KERNEL_MAP)?;
+        let mut bytes = [0; N];
+        memory.read(gpa, &mut bytes).ok()?;
+        Some(bytes)
+    }
+}

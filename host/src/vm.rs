@@ -1,0 +1,154 @@
+//! The virtual machine: KVM's objects and the state that the boot protocol asks for.
+
+use crate::boot_params;
+use crate::cpuid;
+use crate::error::{Error, Result, kvm};
+use crate::layout;
+use crate::memory::GuestMemory;
+use kvm_bindings::{
+    KVM_CAP_SPLIT_IRQCHIP, kvm_enable_cap, kvm_pit_config, kvm_regs, kvm_segment,
+    kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use std::io;
+
+/// Which interrupt hardware the guest gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Irqchip {
+    /// The local APIC alone: all that our kernels use.
+    #[default]
+    Local,
+    /// A PC's PIC, I/O APIC and PIT as well, for kernels that calibrate by the PIT.
+    Pc,
+}
+
+/// An open /dev/kvm.
+///
+/// # Errors
+/// [`Error::NoKvm`].
+pub fn open_kvm() -> Result<Kvm> {
+    Kvm::new().map_err(|error| Error::NoKvm(io::Error::from(error).kind()))
+}
+
+/// A machine with its memory attached. Field order is drop order: the vCPU goes before its memory.
+#[derive(Debug)]
+pub struct Vm {
+    /// The first vCPU, which keeps the VM open.
+    pub vcpu: VcpuFd,
+    /// The guest's RAM.
+    pub memory: GuestMemory,
+}
+
+impl Vm {
+    /// Creates the machine. Memory goes in before the interrupt chips: the other way round KVM waits for a
+    /// grace period of RCU (4-8 ms on software KVM).
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn new(kvm_fd: &Kvm, memory: GuestMemory, irqchip: Irqchip) -> Result<Self> {
+        let vm = kvm_fd.create_vm().map_err(kvm("KVM_CREATE_VM"))?;
+        attach_memory(&vm, &memory)?;
+        match irqchip {
+            Irqchip::Local => {
+                let mut cap = kvm_enable_cap {
+                    cap: KVM_CAP_SPLIT_IRQCHIP,
+                    ..Default::default()
+                };
+                // Pins of an I/O APIC that user space would emulate; KVM wants a number, a PC has 24.
+                cap.args[0] = 24;
+                vm.enable_cap(&cap)
+                    .map_err(kvm("KVM_ENABLE_CAP(KVM_CAP_SPLIT_IRQCHIP)"))?;
+            }
+            Irqchip::Pc => {
+                vm.set_tss_address(layout::KVM_TSS)
+                    .map_err(kvm("KVM_SET_TSS_ADDR"))?;
+                vm.create_irq_chip().map_err(kvm("KVM_CREATE_IRQCHIP"))?;
+                vm.create_pit2(kvm_pit_config::default())
+                    .map_err(kvm("KVM_CREATE_PIT2"))?;
+            }
+        }
+        let vcpu = vm.create_vcpu(0).map_err(kvm("KVM_CREATE_VCPU"))?;
+        Ok(Vm { vcpu, memory })
+    }
+
+    /// Sets the vCPU to the kernel's 64-bit entry point.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn set_entry(&self, kvm_fd: &Kvm, entry: u64) -> Result<()> {
+        self.vcpu
+            .set_cpuid2(&cpuid::for_guest(kvm_fd)?)
+            .map_err(kvm("KVM_SET_CPUID2"))?;
+        self.set_long_mode()?;
+        let regs = kvm_regs {
+            rip: entry,
+            rsi: layout::BOOT_PARAMS,
+            rsp: layout::BOOT_PARAMS,
+            // Bit 1 always reads as 1.
+            rflags: 2,
+            ..Default::default()
+        };
+        self.vcpu.set_regs(&regs).map_err(kvm("KVM_SET_REGS"))
+    }
+
+    fn set_long_mode(&self) -> Result<()> {
+        const CR0_PE_PG: u64 = 1 | 1 << 31;
+        const CR4_PAE: u64 = 1 << 5;
+        const EFER_LME_LMA: u64 = 1 << 8 | 1 << 10;
+        let mut sregs = self.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
+        sregs.cr3 = boot_params::write_page_tables(&self.memory)?;
+        sregs.cr4 |= CR4_PAE;
+        sregs.cr0 |= CR0_PE_PG;
+        sregs.efer |= EFER_LME_LMA;
+        // Flat segments; the selectors are the boot protocol's __BOOT_CS and __BOOT_DS.
+        let data = kvm_segment {
+            limit: u32::MAX,
+            selector: 0x18,
+            type_: 3,
+            present: 1,
+            s: 1,
+            db: 1,
+            g: 1,
+            ..Default::default()
+        };
+        sregs.cs = kvm_segment {
+            selector: 0x10,
+            type_: 11,
+            db: 0,
+            l: 1,
+            ..data
+        };
+        for segment in [
+            &mut sregs.ds,
+            &mut sregs.es,
+            &mut sregs.fs,
+            &mut sregs.gs,
+            &mut sregs.ss,
+        ] {
+            *segment = data;
+        }
+        self.vcpu.set_sregs(&sregs).map_err(kvm("KVM_SET_SREGS"))
+    }
+
+    /// The frequency of the guest's time stamp counter in kHz, where KVM tells it.
+    #[must_use]
+    pub fn tsc_khz(&self) -> Option<u32> {
+        self.vcpu.get_tsc_khz().ok().filter(|&khz| khz > 0)
+    }
+}
+
+#[allow(unsafe_code)]
+fn attach_memory(vm: &VmFd, memory: &GuestMemory) -> Result<()> {
+    for (slot, region) in memory.regions().enumerate() {
+        let region = kvm_userspace_memory_region {
+            slot: slot as u32,
+            flags: 0,
+            guest_phys_addr: region.gpa,
+            memory_size: region.len,
+            userspace_addr: region.hva,
+        };
+        // SAFETY: the region is a mapping that `memory` owns, and `Vm` keeps `memory` until the VM is closed.
+        unsafe { vm.set_user_memory_region(region) }.map_err(kvm("KVM_SET_USER_MEMORY_REGION"))?;
+    }
+    Ok(())
+}
