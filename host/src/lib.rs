@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod layout;
 pub mod memory;
 pub mod paging;
+pub mod payload;
 pub mod ports;
 pub mod probe;
 pub mod report;

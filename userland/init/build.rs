@@ -20,7 +20,7 @@ fn main() {
         // No crt1.o, no libc: `_start` is ours and nothing runs before it.
         "-nostartfiles",
         "-nostdlib",
-        // rustc asks for a static PIE; at a fixed address there is nothing to relocate and no dynamic section.
+        // rustc asks for a PIE; at a fixed address there is nothing to relocate and no dynamic section.
         "-static",
         "-no-pie",
         // One read-only segment; the script says what is in it and refuses writable data.

@@ -91,8 +91,8 @@ pub(crate) fn run(machine: &Machine<'_>, scratch: &Path) -> Result<Ended> {
 
 fn command<'a>(machine: &Machine<'_>, ports: impl Iterator<Item = &'a Port>) -> Result<Command> {
     let sh = Shell::new()?;
+    let hardware = machine.hardware;
     let Machine {
-        hardware,
         kernel,
         initramfs,
         command_line,

@@ -53,14 +53,9 @@ const TABLE: [Row; 8] = [
         MountFlags::NOSUID.union(MountFlags::NOEXEC),
         Some(c"gid=5,mode=620,ptmxmode=666"),
     ),
-    row(
-        (c"/dev/shm", 0o1777),
-        c"tmpfs",
-        NO_DEVICES,
-        Some(c"mode=1777"),
-    ),
-    row((c"/run", 0o755), c"tmpfs", NO_DEVICES, Some(c"mode=755")),
-    row((c"/tmp", 0o1777), c"tmpfs", NO_DEVICES, Some(c"mode=1777")),
+    row((c"/dev/shm", 0o1777), TMPFS, NO_DEVICES, Some(c"mode=1777")),
+    row((c"/run", 0o755), TMPFS, NO_DEVICES, Some(c"mode=755")),
+    row((c"/tmp", 0o1777), TMPFS, NO_DEVICES, Some(c"mode=1777")),
     row((c"/sys/fs/cgroup", 0o755), c"cgroup2", NOTHING, None),
 ];
 
@@ -84,6 +79,7 @@ const LINKS: [(&CStr, &CStr); 4] = [
 ];
 
 const DEV: &CStr = c"/dev";
+const TMPFS: &CStr = c"tmpfs";
 
 /// Mounts the table and fills /dev.
 pub(crate) fn all() -> core::result::Result<(), Verdict> {
@@ -95,8 +91,12 @@ pub(crate) fn all() -> core::result::Result<(), Verdict> {
 }
 
 fn mount_row(row: &Row) -> Result<()> {
-    // What is wrong with the directory shows in the mount.
-    let _ = mkdir(row.target, Mode::from_raw_mode(row.mode.into()));
+    match mkdir(row.target, Mode::from_raw_mode(row.mode.into())) {
+        // The initramfs brought files for it. They are memory already, and a tmpfs would hide them.
+        Err(Errno::EXIST) if row.kind == TMPFS => return Ok(()),
+        // What else is wrong with the directory shows in the mount.
+        _ => {}
+    }
     match mount(row.kind, row.target, row.kind, row.flags, row.options) {
         // The kernel does not have it.
         Err(Errno::NODEV) if row.target == DEV => nodes(),
@@ -112,7 +112,7 @@ fn mount_row(row: &Row) -> Result<()> {
 /// Makes /dev by hand.
 fn nodes() -> Result<()> {
     let flags = MountFlags::NOSUID.union(MountFlags::NOEXEC);
-    match mount(c"tmpfs", DEV, c"tmpfs", flags, c"mode=755") {
+    match mount(TMPFS, DEV, TMPFS, flags, c"mode=755") {
         // The root is memory, too.
         Ok(()) | Err(Errno::NODEV) => {}
         Err(errno) => return Err(errno),

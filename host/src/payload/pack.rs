@@ -1,0 +1,120 @@
+//! The two archives of an initramfs.
+
+use super::search::{self, Libraries};
+use super::tree::{Node, Tree};
+use super::{Error, cpio, program};
+use jiffy_abi::payload::{self, MAX_STRINGS, STDIN};
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Enough for a program to learn who it is.
+const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\n";
+const GROUP: &str = "root:x:0:\n";
+
+/// Writes the initramfs that every guest has: `init`, PID 1's ELF, as `/init`, and `/dev/console`.
+///
+/// Alone it makes a guest that rings ready and powers off; [`with_payload`]'s archive may follow it.
+///
+/// # Errors
+/// [`Error::Write`] from `out`.
+pub fn base(init: &[u8], out: &mut impl Write) -> Result<(), Error> {
+    let mut tree = Tree::default();
+    tree.add("dev", Node::Directory { mode: 0o755 });
+    // The kernel opens it for PID 1 before any file system is mounted.
+    tree.add(
+        "dev/console",
+        Node::Device {
+            mode: 0o600,
+            number: (5, 1),
+        },
+    );
+    tree.add(
+        "init",
+        Node::File {
+            mode: 0o755,
+            bytes: init.to_vec(),
+        },
+    );
+    cpio::write(&tree, out)
+}
+
+/// The archive that goes behind [`base`]'s to run a program: it, what it needs from this machine at the same paths
+/// as here, and the payload file.
+///
+/// `program` is looked up in `PATH` as a shell does; `args` are those after the program's name; `env` are strings
+/// `NAME=value`; without `stdin` the program reads an end of file at once.
+///
+/// # Errors
+/// [`Error`], which says what to do.
+pub fn with_payload(
+    program: &OsStr,
+    args: &[OsString],
+    env: &[OsString],
+    stdin: bool,
+) -> Result<Vec<u8>, Error> {
+    let path = search::program(program)?;
+    let mut tree = Tree::default();
+    // The kernel's own root directory may be written by everybody.
+    tree.add(".", Node::Directory { mode: 0o755 });
+    program::take(&mut tree, &path, &Libraries::new(env))?;
+    tree.add("etc", Node::Directory { mode: 0o755 });
+    for (path, text) in [("etc/passwd", PASSWD), ("etc/group", GROUP)] {
+        tree.add(
+            path,
+            Node::File {
+                mode: 0o644,
+                bytes: text.into(),
+            },
+        );
+    }
+    let bytes = payload_file(path.as_os_str(), args, env, stdin)?;
+    let path = payload::PATH.trim_start_matches('/');
+    tree.add(path, Node::File { mode: 0o600, bytes });
+    let mut archive = Vec::new();
+    cpio::write(&tree, &mut archive)?;
+    Ok(archive)
+}
+
+/// Adds an archive of plain files, each with its path from the root and its bytes, for their owner to read.
+///
+/// # Errors
+/// [`Error::Write`] from `out`.
+pub fn files(files: &[(String, Vec<u8>)], out: &mut impl Write) -> Result<(), Error> {
+    let mut tree = Tree::default();
+    for (path, bytes) in files {
+        let above = Path::new(path).ancestors().skip(1);
+        for directory in above.filter(|path| !path.as_os_str().is_empty()) {
+            tree.add(directory, Node::Directory { mode: 0o755 });
+        }
+        let bytes = bytes.clone();
+        tree.add(path.as_str(), Node::File { mode: 0o600, bytes });
+    }
+    cpio::write(&tree, out)
+}
+
+fn payload_file(
+    path: &OsStr,
+    args: &[OsString],
+    env: &[OsString],
+    stdin: bool,
+) -> Result<Vec<u8>, Error> {
+    let count = 1 + args.len() + env.len();
+    if count > MAX_STRINGS {
+        return Err(Error::TooMany(count));
+    }
+    let flags = if stdin { STDIN } else { 0 };
+    let mut file = payload::header(flags, 1 + args.len() as u32, env.len() as u32).to_vec();
+    for string in [path]
+        .into_iter()
+        .chain(args.iter().chain(env).map(OsString::as_os_str))
+    {
+        if string.as_bytes().contains(&0) {
+            return Err(Error::Nul(string.to_owned()));
+        }
+        file.extend_from_slice(string.as_bytes());
+        file.push(0);
+    }
+    Ok(file)
+}
