@@ -93,9 +93,11 @@ pub(crate) struct BootOptions {
 
 /// What `jiffy probe --json` prints.
 #[derive(Deserialize)]
-struct Probe {
-    kind: String,
-    reason: String,
+pub(crate) struct Probe {
+    /// hardware, software, lab, or none.
+    pub(crate) kind: String,
+    /// Why there is none.
+    pub(crate) reason: String,
 }
 
 /// Runs the command; the status is the guest program's where there is one.
@@ -127,7 +129,8 @@ pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
     }
 }
 
-fn probe(layout: &Layout) -> Result<Probe> {
+/// Asks the runner what KVM this machine has.
+pub(crate) fn probe(layout: &Layout) -> Result<Probe> {
     let runner = userland::runner(layout)?;
     let sh = Shell::new()?;
     let said = cmd!(sh, "{runner} probe --json").quiet().read()?;

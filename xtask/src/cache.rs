@@ -281,7 +281,7 @@ mod tests {
         });
         assert!(failed.is_err());
         assert!(!cache.has("trees", "k"));
-        assert_eq!(list(&cache.root.join("tmp")).unwrap(), [PathBuf::new(); 0]);
+        assert!(list(&cache.root.join("tmp")).unwrap().is_empty());
     }
 
     #[test]

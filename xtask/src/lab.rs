@@ -75,7 +75,7 @@ pub(crate) fn run(
     let lab = build::build(layout, ui, &lab, false)?;
     let base = lab.initramfs.context("the lab has no initramfs")?;
     let mut archive = read(&base)?;
-    let (files, arguments) = inside(run)?;
+    let Inside { files, arguments } = inside(run)?;
     jiffy::payload::files(&files, &mut archive).context("packing the lab")?;
     let runner = userland::runner(layout)?;
     archive.extend(pack(runner.as_os_str(), &arguments, false)?);
@@ -108,8 +108,14 @@ pub(crate) fn run(
     Ok(judge(&ended, true)?.1)
 }
 
+/// What the runner finds in the lab.
+struct Inside {
+    files: Vec<(String, Vec<u8>)>,
+    arguments: Vec<OsString>,
+}
+
 /// The files of the lab, and the runner's arguments, which name them.
-fn inside(run: &Run) -> Result<(Vec<(String, Vec<u8>)>, Vec<OsString>)> {
+fn inside(run: &Run) -> Result<Inside> {
     let mut files = vec![("lab/vmlinux".to_owned(), read(&run.kernel)?)];
     let mut arguments: Vec<OsString> = ["run", "--kernel", "/lab/vmlinux"].map(Into::into).into();
     let mut option = |name: &str, file: String, bytes| {
@@ -136,7 +142,7 @@ fn inside(run: &Run) -> Result<(Vec<(String, Vec<u8>)>, Vec<OsString>)> {
         }
     }
     arguments.extend(run.options.iter().cloned());
-    Ok((files, arguments))
+    Ok(Inside { files, arguments })
 }
 
 fn timed_out(run: &Run) -> serde_json::Value {

@@ -17,6 +17,7 @@ mod payload;
 mod qemu;
 mod series;
 mod source;
+mod test;
 mod tree;
 mod ui;
 mod userland;
@@ -41,6 +42,8 @@ enum Command {
     Build(build::Command),
     /// Build what is missing and boot it; with a program, run that in the guest
     Boot(boot::BootOptions),
+    /// Run every test of the project
+    Test(test::TestOptions),
     /// The patch series for a kernel tree of your own
     Patch(patch::PatchOptions),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let done = Layout::find().and_then(|layout| match &cli.command {
         Command::Build(command) => build::run(&layout, command).map(success),
         Command::Boot(options) => boot::run(&layout, options),
+        Command::Test(options) => test::run(&layout, options),
         Command::Patch(options) => patch::run(&layout, options).map(success),
     });
     done.unwrap_or_else(|error| failure::report(&error))

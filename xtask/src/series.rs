@@ -26,6 +26,7 @@ pub(crate) struct Patch {
 }
 
 /// Patches in the order of their names.
+#[derive(Default)]
 pub(crate) struct Series(Vec<Patch>);
 
 /// A series that matches a tree, with the patched files in a scratch directory.
@@ -100,6 +101,11 @@ impl Series {
 }
 
 impl Patch {
+    /// The files it names.
+    pub(crate) fn files(&self) -> &BTreeSet<PathBuf> {
+        &self.files
+    }
+
     fn read(path: &Path) -> Result<Self> {
         let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let name = path

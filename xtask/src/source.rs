@@ -30,6 +30,15 @@ pub(crate) struct SourceOptions {
 }
 
 impl SourceOptions {
+    /// The same options, for a command line.
+    pub(crate) fn arguments(&self) -> Vec<&str> {
+        let mut words = vec!["--kernel-source", self.kernel_source.as_str()];
+        if let Some(sum) = &self.sha256 {
+            words.extend(["--sha256", sum]);
+        }
+        words
+    }
+
     /// The package that has the source, if it is a package's and not there.
     pub(crate) fn packages(&self) -> Result<Vec<&'static str>> {
         let absent = self.kernel_source == "distro" && newest(Path::new(INSTALLED))?.is_none();
