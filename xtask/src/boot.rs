@@ -105,6 +105,9 @@ pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
     let ui = Ui::new(options.build.quiet);
     let timeout = seconds(&options.timeout)?;
     let memory_mib = mebibytes(&options.memory)?;
+    if let Some(payload) = Payload::new(&options.program) {
+        payload.check()?;
+    }
     if options.vmm != Vmm::Host {
         return in_qemu(layout, &ui, options, memory_mib, timeout).map(ExitCode::from);
     }

@@ -28,6 +28,11 @@ impl Payload {
         })
     }
 
+    /// Finds out at once whether it can be packed: building a kernel first would be a long way to that error.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.archive(false).map(|_| ())
+    }
+
     /// The archive to put behind the base initramfs.
     pub(crate) fn archive(&self, stdin: bool) -> Result<Vec<u8>> {
         pack(&self.program, &self.args, stdin)

@@ -21,7 +21,7 @@ const TABLE: [(&[&str], i32, &str); 12] = [
     (
         &["boot", "--on", "lab", "--", "/no/such/program"],
         2,
-        "/no/such/program",
+        "/no",
     ),
     (
         &["boot", "--on", "lab", "--", "no-such-program"],
