@@ -10,7 +10,7 @@ use crate::report::{KvmInfo, Microseconds, Report};
 use crate::run::{self, Run, Watch};
 use crate::stdin::Stdin;
 use crate::vm::{self, Irqchip, Vm};
-use crate::{boot_params, details, diagnose, probe, report};
+use crate::{boot_params, details, diagnose, mptable, probe, report};
 use rustix::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,6 +55,7 @@ pub fn boot(mut config: Config, output: Output, stdin: Stdin, clock: Clock) -> R
     let initramfs = initramfs::place(&vm.memory, &config.initramfs, kernel_end)?;
     let command_line = command_line(&vm, &config.command_line);
     boot_params::write(&vm.memory, &command_line, &initramfs)?;
+    mptable::write(&vm.memory, 1)?;
     let loaded = clock.elapsed();
 
     vm.set_entry(&kvm, kernel.entry())?;

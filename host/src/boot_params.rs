@@ -61,14 +61,15 @@ pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -
 }
 
 fn write_memory_map(memory: &GuestMemory) -> Result<()> {
-    let usable = memory.regions().flat_map(|region| {
+    let mut usable = Vec::with_capacity(3);
+    for region in memory.regions() {
         let end = region.gpa + region.len;
         if region.gpa == 0 {
-            vec![0..layout::LOW_MEMORY_END, layout::HIGH_MEMORY..end]
+            usable.extend([0..layout::LOW_MEMORY_END, layout::HIGH_MEMORY..end]);
         } else {
-            vec![region.gpa..end]
+            usable.push(region.gpa..end);
         }
-    });
+    }
     let mut count = 0;
     for range in usable {
         let at = layout::BOOT_PARAMS

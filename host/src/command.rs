@@ -1,9 +1,11 @@
 //! What each command does, and what it shows.
 
 use crate::cli::Run;
+use crate::runs;
 use jiffy::boot::{self, Config};
 use jiffy::clock::Clock;
 use jiffy::initramfs::Archive;
+use jiffy::payload;
 use jiffy::ports::Output;
 use jiffy::probe;
 use jiffy::report::{Kind, Report};
@@ -16,16 +18,20 @@ use std::process::ExitCode;
 
 /// The runner's or the guest's fault.
 const FAULT: u8 = 125;
+/// A program that cannot be taken along is bad usage.
+const USAGE: u8 = 2;
 
 /// `jiffy run`.
 pub(crate) fn run(run: Run, clock: Clock) -> ExitCode {
-    match try_run(run, clock) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            eprintln!("jiffy: {error}");
-            ExitCode::from(FAULT)
+    let status = try_run(run, clock).unwrap_or_else(|error| {
+        eprintln!("jiffy: {error}");
+        if error.is::<payload::Error>() {
+            USAGE
+        } else {
+            FAULT
         }
-    }
+    });
+    ExitCode::from(status)
 }
 
 /// `jiffy probe`.
@@ -56,6 +62,9 @@ pub(crate) fn print(text: &str) -> ExitCode {
 type Error = Box<dyn std::error::Error>;
 
 fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
+    if run.runs > 1 {
+        return runs::repeat(&run);
+    }
     let output = Output {
         stdout: if run.json {
             Box::new(io::stderr())
@@ -68,9 +77,14 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         Some(path) => Stdin::from_file(open(path)?),
         None => Stdin::from_file(File::from(duplicate(io::stdin().as_fd())?)),
     };
+    let mut initramfs: Vec<_> = run.initrd.into_iter().map(Archive::File).collect();
+    if let Some((program, args)) = run.program.split_first() {
+        let packed = payload::with_payload(program, args, &payload::environment(), true)?;
+        initramfs.push(Archive::Bytes(packed));
+    }
     let config = Config {
         kernel: run.kernel,
-        initramfs: run.initrd.into_iter().map(Archive::File).collect(),
+        initramfs,
         command_line: run.cmdline,
         memory_mib: run.memory_mib,
         pages: run.pages,

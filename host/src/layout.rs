@@ -1,5 +1,8 @@
 //! Where things lie in guest-physical memory, each with its reason.
 
+/// The MP table: the first place where a kernel looks for it.
+pub const MP_TABLE: u64 = 0;
+
 /// `boot_params`, the "zero page" of the boot protocol: low, where the kernel expects nothing of its own.
 pub const BOOT_PARAMS: u64 = 0x7000;
 

@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod runs;
 
 use jiffy::clock::Clock;
 use std::process::ExitCode;

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 type Header = FileHeader64<Endianness>;
 
+/// How many bytes [`is_for_guest`] looks at.
+pub(crate) const HEADER: u64 = size_of::<Header>() as u64;
+
 /// The needs of one ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {

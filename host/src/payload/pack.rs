@@ -13,6 +13,23 @@ use std::path::Path;
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\n";
 
+/// What a program's environment takes over from ours; HOME is the guest's.
+const INHERITED: [&str; 4] = ["PATH", "TERM", "LANG", "LC_ALL"];
+
+/// The environment that a program gets unless told otherwise.
+#[must_use]
+pub fn environment() -> Vec<OsString> {
+    let ours = INHERITED.iter().filter_map(|name| {
+        let mut pair = OsString::from(format!("{name}="));
+        pair.push(std::env::var_os(name)?);
+        Some(pair)
+    });
+    [OsString::from("HOME=/root")]
+        .into_iter()
+        .chain(ours)
+        .collect()
+}
+
 /// Writes the initramfs that every guest has: `init`, PID 1's ELF, as `/init`, and `/dev/console`.
 ///
 /// Alone it makes a guest that rings ready and powers off; [`with_payload`]'s archive may follow it.

@@ -5,7 +5,8 @@ use super::elf::{self, Needs};
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -110,7 +111,6 @@ impl Libraries {
 
     /// The library `name` for `user`; none if it is nowhere.
     pub(crate) fn find(&self, name: &str, user: &User) -> Option<Found> {
-        let fits = |path: &PathBuf| fs::read(path).is_ok_and(|bytes| elf::is_for_guest(&bytes));
         if name.contains('/') {
             let path = Path::new("/").join(name);
             return fits(&path).then_some(Found {
@@ -132,7 +132,10 @@ impl Libraries {
             .iter()
             .chain(&self.by_environment)
             .chain(runpath.iter().flatten());
-        if let Some(path) = told.map(|directory| directory.join(name)).find(fits) {
+        if let Some(path) = told
+            .map(|directory| directory.join(name))
+            .find(|path| fits(path))
+        {
             return Some(Found {
                 path,
                 by_cache: false,
@@ -150,6 +153,13 @@ impl Libraries {
             by_cache,
         })
     }
+}
+
+/// Would the guest's loader take this file? It passes over those of other machines.
+fn fits(path: &Path) -> bool {
+    let mut header = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(elf::HEADER).read_to_end(&mut header));
+    read.is_ok() && elf::is_for_guest(&header)
 }
 
 /// The directories of a colon-separated list, `$ORIGIN` being the directory of `file`.

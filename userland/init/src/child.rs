@@ -1,9 +1,10 @@
 //! Starting the payload: pipes, a process, its program.
 
-use crate::{failed, payload::Payload, signals, sys};
+use crate::{failed, payload::Payload, ports, signals, sys};
 use core::ffi::CStr;
 use core::ptr;
 use jiffy_abi::payload::{MAX_STRINGS, STDIN};
+use jiffy_abi::port;
 use jiffy_abi::verdict::{Stage, Verdict};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
@@ -33,7 +34,7 @@ struct Streams {
     failure: OwnedFd,
 }
 
-/// Starts the payload and waits until it executes its program.
+/// Starts the payload, waits until it executes its program, and tells the runner so.
 pub(crate) fn start(payload: &Payload<'_>) -> Result<Child, Verdict> {
     let strings = strings(payload);
     let piped = failed(Stage::Pipe);
@@ -57,6 +58,7 @@ pub(crate) fn start(payload: &Payload<'_>) -> Result<Child, Verdict> {
     };
     drop(theirs);
     exec_result(&failure)?;
+    ports::write(port::READY, port::STARTED_BYTE);
     Ok(Child {
         pid,
         stdin: (payload.flags & STDIN != 0).then_some(our_stdin),
