@@ -7,4 +7,5 @@
 
 pub mod payload;
 pub mod port;
+pub mod trace;
 pub mod verdict;
