@@ -1,6 +1,5 @@
 //! The program to run in the guest, taken along with what it needs.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,9 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::failure::usage;
-
-/// What the program's environment takes over from ours; HOME is the guest's.
-const INHERITED: [&str; 4] = ["PATH", "TERM", "LANG", "LC_ALL"];
 
 /// A program and its arguments.
 pub(crate) struct Payload {
@@ -41,15 +37,7 @@ impl Payload {
 
 /// Packs a program; a program that cannot be packed is the caller's error.
 pub(crate) fn pack(program: &OsStr, args: &[OsString], stdin: bool) -> Result<Vec<u8>> {
-    let mut environment = vec![OsString::from("HOME=/root")];
-    for name in INHERITED {
-        if let Some(value) = env::var_os(name) {
-            let mut pair = OsString::from(name);
-            pair.push("=");
-            pair.push(value);
-            environment.push(pair);
-        }
-    }
+    let environment = jiffy::payload::environment();
     jiffy::payload::with_payload(program, args, &environment, stdin)
         .map_err(|error| usage(error.to_string()))
 }
