@@ -18,11 +18,7 @@ const TABLE: [(&[&str], i32, &str); 12] = [
     (&["boot", "--memory", "lots"], 2, "such as 128M"),
     (&["boot", "--kernel", "no/such/file"], 2, "no/such/file"),
     (&["boot", "--initrd", "no/such/file"], 2, "no/such/file"),
-    (
-        &["boot", "--on", "lab", "--", "/no/such/program"],
-        2,
-        "/no",
-    ),
+    (&["boot", "--on", "lab", "--", "/no/such/program"], 2, "/no"),
     (
         &["boot", "--on", "lab", "--", "no-such-program"],
         2,
