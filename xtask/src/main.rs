@@ -1,3 +1,75 @@
-//! Commands.
+//! The commands of the repository. Each is a file; this is their table of contents.
 
-fn main() {}
+mod boot;
+mod build;
+mod cache;
+mod config;
+mod digest;
+mod failure;
+mod guest;
+mod install;
+mod kernel;
+mod lab;
+mod layout;
+mod make;
+mod patch;
+mod payload;
+mod qemu;
+mod series;
+mod source;
+mod test;
+mod tree;
+mod ui;
+mod userland;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::layout::Layout;
+
+/// Boot Linux microVMs fast: build the kernel, PID 1 and runner, boot them, test them.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build kernel, PID 1, initramfs and runner; what is up to date is left alone
+    Build(build::Command),
+    /// Build what is missing and boot it; with a program, run that in the guest
+    Boot(boot::BootOptions),
+    /// Run every test of the project
+    Test(test::TestOptions),
+    /// The patch series for a kernel tree of your own
+    Patch(patch::PatchOptions),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = Layout::find().and_then(|layout| match &cli.command {
+        Command::Build(command) => build::run(&layout, command).map(success),
+        Command::Boot(options) => boot::run(&layout, options),
+        Command::Test(options) => test::run(&layout, options),
+        Command::Patch(options) => patch::run(&layout, options).map(success),
+    });
+    done.unwrap_or_else(|error| failure::report(&error))
+}
+
+fn success((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -7,6 +7,7 @@ use jiffy_abi::payload::{self, MAX_STRINGS, STDIN};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Enough for a program to learn who it is.
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\n";
@@ -91,6 +92,23 @@ pub fn with_payload(
     let mut archive = Vec::new();
     cpio::write(&tree, &mut archive)?;
     Ok(archive)
+}
+
+/// Adds an archive of plain files, each with its path from the root and its bytes, for their owner to read.
+///
+/// # Errors
+/// [`Error::Write`] from `out`.
+pub fn files(files: &[(String, Vec<u8>)], out: &mut impl Write) -> Result<(), Error> {
+    let mut tree = Tree::default();
+    for (path, bytes) in files {
+        let above = Path::new(path).ancestors().skip(1);
+        for directory in above.filter(|path| !path.as_os_str().is_empty()) {
+            tree.add(directory, Node::Directory { mode: 0o755 });
+        }
+        let bytes = bytes.clone();
+        tree.add(path.as_str(), Node::File { mode: 0o600, bytes });
+    }
+    cpio::write(&tree, out)
 }
 
 fn payload_file(

@@ -1,0 +1,202 @@
+//! `cargo xtask build`: from a kernel source to the files that boot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+
+use crate::cache::{Cache, make_dir};
+use crate::config::{Config, compat_fragment};
+use crate::install::{self, Need};
+use crate::kernel::{self, Kernel, Recipe};
+use crate::layout::Layout;
+use crate::series::Series;
+use crate::source::{self, SourceOptions};
+use crate::tree;
+use crate::ui::Ui;
+use crate::userland;
+
+/// The profile of the halting kernel, which no kernel source is needed for.
+pub(crate) const FLAT: &str = "flat";
+
+/// Options that build shares with the commands that build first.
+#[derive(Args, Clone)]
+pub(crate) struct BuildOptions {
+    /// min, default, smp, debug, lab, or flat
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) profile: String,
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+    /// Compilers at once [default: one for each processor]
+    #[arg(long, short, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Install missing system packages, saying which
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Say nothing but errors
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Print one JSON object on stdout, and nothing else there
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `cargo xtask build` takes besides.
+#[derive(Args)]
+pub(crate) struct Command {
+    #[command(flatten)]
+    options: BuildOptions,
+    /// Also build the kernel for hosts whose KVM has no help from the processor
+    #[arg(long)]
+    compat: bool,
+}
+
+/// The files of a profile.
+pub(crate) struct Artefacts {
+    /// The kernel.
+    pub(crate) vmlinux: PathBuf,
+    /// The kernel for software KVM, if it was asked for.
+    pub(crate) compat: Option<PathBuf>,
+    /// None for the flat kernel.
+    pub(crate) initramfs: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(layout: &Layout, command: &Command) -> Result<()> {
+    let options = &command.options;
+    let ui = Ui::new(options.quiet);
+    let made = build(layout, &ui, options, command.compat)?;
+    let runner = userland::runner(layout)?;
+    if options.json {
+        let steps: Vec<_> = ui
+            .taken()
+            .iter()
+            .map(|step| json!({"name": step.name, "seconds": step.time.as_secs_f64()}))
+            .collect();
+        println!(
+            "{}",
+            json!({"schema": 1, "profile": options.profile, "vmlinux": made.vmlinux,
+                "compat": made.compat, "initramfs": made.initramfs, "runner": runner, "steps": steps})
+        );
+        return Ok(());
+    }
+    let files = [
+        Some(made.vmlinux),
+        made.compat,
+        made.initramfs,
+        Some(runner),
+    ];
+    for path in files.into_iter().flatten() {
+        let bytes = fs::metadata(&path)
+            .with_context(|| format!("looking at {}", path.display()))?
+            .len();
+        let shown = path.strip_prefix(layout.root()).unwrap_or(&path);
+        ui.say(&format!("{} ({} KiB)", shown.display(), bytes / 1024));
+    }
+    Ok(())
+}
+
+/// Makes the files of a profile that are not there or not up to date.
+pub(crate) fn build(
+    layout: &Layout,
+    ui: &Ui,
+    options: &BuildOptions,
+    compat: bool,
+) -> Result<Artefacts> {
+    if options.profile == FLAT {
+        return Ok(Artefacts {
+            vmlinux: userland::flat(layout)?,
+            compat: None,
+            initramfs: None,
+        });
+    }
+    let config = Config::profile(&layout.patches("config"), &options.profile)?;
+    install::ensure(
+        ui,
+        &[Need::Build],
+        &options.source.packages()?,
+        options.install,
+    )?;
+    let (vmlinux, compat) = kernels(layout, ui, options, &config, compat)?;
+    Ok(Artefacts {
+        vmlinux,
+        compat,
+        initramfs: Some(userland::initramfs(layout, &options.profile)?),
+    })
+}
+
+fn kernels(
+    layout: &Layout,
+    ui: &Ui,
+    options: &BuildOptions,
+    config: &Config,
+    compat: bool,
+) -> Result<(PathBuf, Option<PathBuf>)> {
+    let cache = Cache::open()?;
+    let profile = options.profile.as_str();
+    let series = Series::read(&layout.series())?;
+    let source = source::find(ui, &cache, &options.source)?;
+    let compiler = kernel::compiler()?;
+    let jobs = options
+        .jobs
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let recipe = |config| Recipe {
+        profile,
+        config,
+        compiler: &compiler,
+        jobs,
+    };
+    let tree_key = tree::key(&source.id, &series);
+    let tree = || tree::patched(ui, &cache, &source, &series);
+
+    let production = match kernel::cached(&cache, &recipe(config).key(&tree_key))? {
+        Some(kernel) => kernel,
+        None => kernel::build(ui, &cache, &tree()?, &recipe(config), None)?,
+    };
+    let dir = layout.artefacts(profile);
+    let vmlinux = publish(&production, &dir, "vmlinux")?;
+    if !compat {
+        return Ok((vmlinux, None));
+    }
+    let patches = Series::read(&layout.patches("compat"))?;
+    let mut config = config.clone();
+    config.add(&compat_fragment(&layout.patches("compat")))?;
+    let key = recipe(&config).key(&tree::key(&tree_key, &patches));
+    let kernel = match kernel::cached(&cache, &key)? {
+        Some(kernel) => kernel,
+        None => kernel::build_compat(ui, &cache, &tree()?, &recipe(&config), &patches)?,
+    };
+    Ok((vmlinux, Some(publish(&kernel, &dir, "vmlinux-compat")?)))
+}
+
+/// Copies a kernel out of the cache, unless the copy is there: same size, and not older.
+fn publish(kernel: &Kernel, dir: &Path, name: &str) -> Result<PathBuf> {
+    let (from, to) = (kernel.vmlinux(), dir.join(name));
+    let stamp = |path: &Path| {
+        let meta = fs::metadata(path).ok()?;
+        Some((meta.len(), meta.modified().ok()?))
+    };
+    if stamp(&to).is_some() && stamp(&to) == stamp(&from) {
+        return Ok(to);
+    }
+    make_dir(dir)?;
+    let aside = dir.join(format!(".{name}.new"));
+    let copied = fs::copy(&from, &aside)
+        .and_then(|_| fs::metadata(&from)?.modified())
+        .and_then(|time| {
+            fs::File::options()
+                .append(true)
+                .open(&aside)?
+                .set_modified(time)
+        })
+        .and_then(|()| fs::rename(&aside, &to));
+    if copied.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&aside);
+    }
+    copied.with_context(|| format!("writing {}", to.display()))?;
+    Ok(to)
+}

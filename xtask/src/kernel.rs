@@ -1,0 +1,190 @@
+//! Configuring and compiling a kernel, and keeping what came out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use xshell::{Shell, cmd};
+
+use crate::cache::{Cache, Entry};
+use crate::config::Config;
+use crate::digest;
+use crate::make::{self, Make};
+use crate::tree::{self, Tree};
+use crate::ui::Ui;
+
+/// How many kernels stay in the cache: a few states of every profile, some ten MiB each.
+const KEPT: usize = 24;
+
+/// In a build directory while make runs there. It is found by the next build only if this one was killed: then some
+/// object may be half written, and the directory is not to be trusted.
+const UNDER_WAY: &str = ".jiffy-under-way";
+
+/// A kernel in the cache.
+pub(crate) struct Kernel {
+    entry: Entry,
+}
+
+impl Kernel {
+    /// The ELF file, with symbols.
+    pub(crate) fn vmlinux(&self) -> PathBuf {
+        self.entry.path().join("vmlinux")
+    }
+}
+
+/// What to build, and from where.
+pub(crate) struct Recipe<'a> {
+    /// Which profile, for names.
+    pub(crate) profile: &'a str,
+    /// What it asks for.
+    pub(crate) config: &'a Config,
+    /// The compiler, as [`compiler`] names it.
+    pub(crate) compiler: &'a str,
+    /// Processes at once.
+    pub(crate) jobs: usize,
+}
+
+impl Recipe<'_> {
+    /// The key of the kernel that this recipe makes of a tree.
+    pub(crate) fn key(&self, tree_key: &str) -> String {
+        digest::of(&[
+            tree_key.as_bytes(),
+            self.config.text().as_bytes(),
+            self.compiler.as_bytes(),
+            make::IDENTITY.as_bytes(),
+        ])
+    }
+}
+
+/// The kernel with this key, when it has been built before.
+pub(crate) fn cached(cache: &Cache, key: &str) -> Result<Option<Kernel>> {
+    if !cache.has("kernels", key) {
+        return Ok(None);
+    }
+    let entry = cache.entry("kernels", key, |_| bail!("kernel {key} left the cache"))?;
+    Ok(Some(Kernel { entry }))
+}
+
+/// The kernel of a recipe, built when it is not in the cache. A new build directory starts as a copy of `seed`'s.
+pub(crate) fn build(
+    ui: &Ui,
+    cache: &Cache,
+    tree: &Tree,
+    recipe: &Recipe<'_>,
+    seed: Option<(&Tree, &crate::series::Series)>,
+) -> Result<Kernel> {
+    let key = recipe.key(&tree.key);
+    let entry = cache.entry("kernels", &key, |aside| {
+        let profile = recipe.profile;
+        let _building = cache.lock(&format!("build-{}-{profile}", tree.key))?;
+        let dir = tree.build_dir(profile);
+        forget_half_built(&dir)?;
+        if let (Some((base, patches)), false) = (seed, dir.exists()) {
+            let _base = cache.lock(&format!("build-{}-{profile}", base.key))?;
+            seed_build(tree, &base.build_dir(profile), &dir, patches)?;
+        }
+        compile(ui, tree, recipe, &dir)?;
+        for (from, to) in [("vmlinux", "vmlinux"), (".config", "config")] {
+            let from = dir.join(from);
+            fs::copy(&from, aside.join(to))
+                .with_context(|| format!("keeping {}", from.display()))?;
+        }
+        Ok(())
+    })?;
+    cache.prune("kernels", KEPT)?;
+    Ok(Kernel { entry })
+}
+
+/// The compiler's and linker's versions: other ones make another kernel.
+pub(crate) fn compiler() -> Result<String> {
+    let sh = Shell::new()?;
+    let mut names = Vec::new();
+    for tool in ["gcc", "ld"] {
+        let said = cmd!(sh, "{tool} --version")
+            .quiet()
+            .read()
+            .with_context(|| {
+                format!(
+                    "{tool} does not run; `cargo xtask build --install` installs what is missing"
+                )
+            })?;
+        names.push(said.lines().next().unwrap_or_default().to_owned());
+    }
+    Ok(names.join("; "))
+}
+
+fn forget_half_built(dir: &Path) -> Result<()> {
+    if dir.join(UNDER_WAY).exists() {
+        fs::remove_dir_all(dir)
+            .with_context(|| format!("removing {}, where a build was killed", dir.display()))?;
+    }
+    Ok(())
+}
+
+/// Copies a build directory of the tree's base, so that only what the further patches concern is compiled again.
+fn seed_build(tree: &Tree, from: &Path, to: &Path, patches: &crate::series::Series) -> Result<()> {
+    if !from.join("vmlinux").exists() || from.join(UNDER_WAY).exists() {
+        return Ok(());
+    }
+    let aside = to.with_file_name(format!(
+        ".{}",
+        to.file_name().unwrap_or_default().to_string_lossy()
+    ));
+    if aside.exists() {
+        fs::remove_dir_all(&aside).with_context(|| format!("removing {}", aside.display()))?;
+    }
+    let sh = Shell::new()?;
+    cmd!(sh, "cp --archive --reflink=auto {from} {aside}")
+        .quiet()
+        .run()
+        .context("copying a build directory")?;
+    // The objects may be newer than the patches: the tree is older than its second profile's build.
+    for file in patches.files() {
+        let file = tree.path().join(file);
+        fs::File::options()
+            .append(true)
+            .open(&file)
+            .and_then(|file| file.set_modified(std::time::SystemTime::now()))
+            .with_context(|| format!("touching {}", file.display()))?;
+    }
+    fs::rename(&aside, to).with_context(|| format!("moving {} to its place", aside.display()))
+}
+
+fn compile(ui: &Ui, tree: &Tree, recipe: &Recipe<'_>, dir: &Path) -> Result<()> {
+    crate::cache::make_dir(dir)?;
+    let marker = dir.join(UNDER_WAY);
+    fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
+    let make = Make::new(tree.path(), dir, recipe.jobs);
+    let made = configure(&make, recipe, dir).and_then(|()| {
+        let name = format!("compile the {} kernel", recipe.profile);
+        make.compile(ui, &name)
+    });
+    // Make ended by itself, whatever it ended with: it removed what it had not finished.
+    fs::remove_file(&marker).with_context(|| format!("removing {}", marker.display()))?;
+    made
+}
+
+fn configure(make: &Make, recipe: &Recipe<'_>, dir: &Path) -> Result<()> {
+    let requested = dir.join("jiffy.config");
+    fs::write(&requested, recipe.config.text())
+        .with_context(|| format!("writing {}", requested.display()))?;
+    make.configure(&requested)?;
+    let made = dir.join(".config");
+    let text = fs::read_to_string(&made).with_context(|| format!("reading {}", made.display()))?;
+    recipe
+        .config
+        .check(&text)
+        .with_context(|| format!("profile {}", recipe.profile))
+}
+
+/// The kernel for a host with software KVM, beside the production one: the same, with the compat patches and fragment.
+pub(crate) fn build_compat(
+    ui: &Ui,
+    cache: &Cache,
+    base: &Tree,
+    recipe: &Recipe<'_>,
+    patches: &crate::series::Series,
+) -> Result<Kernel> {
+    let tree = tree::derived(ui, cache, base, patches)?;
+    build(ui, cache, &tree, recipe, Some((base, patches)))
+}

@@ -1,0 +1,155 @@
+//! The lab: a machine with hardware-kind KVM, emulated by QEMU with an instruction clock, where figures repeat.
+//!
+//! Its initramfs holds our PID 1, whose payload is the runner, and the guest's kernel and initramfs as files. PID 1
+//! brings back what the runner says and its exit status through the same ports that a guest's PID 1 uses here.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::build::{self, BuildOptions};
+use crate::cache::{Cache, write};
+use crate::guest::judge;
+use crate::layout::Layout;
+use crate::payload::{Payload, pack, read};
+use crate::qemu::{self, Machine};
+use crate::ui::Ui;
+use crate::userland;
+
+/// The profile of the lab's kernel.
+const PROFILE: &str = "lab";
+
+/// SVM and nested pages by TCG; one instruction is one nanosecond; idle time passes at once, and nothing of the clock
+/// is the host's, not even the date. Without the RTC the kernel would look for it for a second.
+const HARDWARE: [&str; 8] = [
+    "-M",
+    "microvm,accel=tcg,rtc=on,isa-serial=on",
+    "-cpu",
+    "EPYC,+svm,+npt",
+    "-icount",
+    "shift=0,sleep=off",
+    "-rtc",
+    "base=2025-01-01,clock=vm",
+];
+
+/// Messages only when something is wrong; they are shown when the lab fails. The rest is what the lab's clock lets us
+/// know, which the kernel would measure in loops that QEMU takes a minute for: the TSC's rate by definition, that the
+/// PIT's interrupt works, and that the PIT does for timers, the local APIC's having no known rate.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable tsc_early_khz=1000000 no_timer_check nolapic_timer";
+
+/// What the lab needs beside the guest's memory, in MiB.
+const OVERHEAD_MIB: u64 = 768;
+
+/// What the lab's own start may add to a guest's timeout, by our clock.
+const START: Duration = Duration::from_secs(60);
+
+/// A run of the runner in the lab.
+pub(crate) struct Run {
+    /// The guest's kernel.
+    pub(crate) kernel: PathBuf,
+    /// The archives of the guest's initramfs, in order.
+    pub(crate) initrds: Vec<PathBuf>,
+    /// Guest memory in MiB.
+    pub(crate) memory_mib: u64,
+    /// The runner's other options.
+    pub(crate) options: Vec<OsString>,
+    /// The longest that the guest may run, in seconds of the lab's clock, and, with the lab's start, of ours.
+    pub(crate) timeout: Duration,
+    /// JSON on stdout.
+    pub(crate) json: bool,
+    /// What to run in the guest.
+    pub(crate) payload: Option<Payload>,
+}
+
+/// Builds the lab if need be, runs the runner in it, and gives the runner's exit status.
+pub(crate) fn run(
+    layout: &Layout,
+    ui: &Ui,
+    cache: &Cache,
+    options: &BuildOptions,
+    run: &Run,
+) -> Result<u8> {
+    let lab = BuildOptions {
+        profile: PROFILE.to_owned(),
+        ..options.clone()
+    };
+    let lab = build::build(layout, ui, &lab, false)?;
+    let base = lab.initramfs.context("the lab has no initramfs")?;
+    let mut archive = read(&base)?;
+    let Inside { files, arguments } = inside(run)?;
+    jiffy::payload::files(&files, &mut archive).context("packing the lab")?;
+    let runner = userland::runner(layout)?;
+    archive.extend(pack(runner.as_os_str(), &arguments, false)?);
+
+    let scratch = cache.scratch()?;
+    let initramfs = scratch.path().join("initramfs.cpio");
+    write(&initramfs, &archive)?;
+    let ended = qemu::run(
+        &Machine {
+            hardware: &HARDWARE,
+            kernel: lab.vmlinux,
+            initramfs,
+            command_line: COMMAND_LINE.to_owned(),
+            memory_mib: run.memory_mib + OVERHEAD_MIB,
+            timeout: run.timeout + START,
+            // The runner in the lab keeps its program's output from stdout itself.
+            json: false,
+        },
+        scratch.path(),
+    )?;
+    if ended.timed_out && run.json {
+        println!("{}", timed_out(run));
+    }
+    if ended.timed_out {
+        ui.say(&format!(
+            "the lab was stopped after {} s",
+            (run.timeout + START).as_secs()
+        ));
+    }
+    Ok(judge(&ended, true)?.1)
+}
+
+/// What the runner finds in the lab.
+struct Inside {
+    files: Vec<(String, Vec<u8>)>,
+    arguments: Vec<OsString>,
+}
+
+/// The files of the lab, and the runner's arguments, which name them.
+fn inside(run: &Run) -> Result<Inside> {
+    let mut files = vec![("lab/vmlinux".to_owned(), read(&run.kernel)?)];
+    let mut arguments: Vec<OsString> = ["run", "--kernel", "/lab/vmlinux"].map(Into::into).into();
+    let mut option = |name: &str, file: String, bytes| {
+        arguments.extend([name.into(), format!("/{file}").into()]);
+        files.push((file, bytes));
+    };
+    for (number, initrd) in run.initrds.iter().enumerate() {
+        option("--initrd", format!("lab/{number}.cpio"), read(initrd)?);
+    }
+    if let Some(payload) = &run.payload {
+        // A terminal stays here: the lab takes its input whole, before it starts.
+        let stdin = !io::stdin().is_terminal();
+        option(
+            "--initrd",
+            "lab/payload.cpio".to_owned(),
+            payload.archive(stdin)?,
+        );
+        if stdin {
+            let mut bytes = Vec::new();
+            io::stdin()
+                .read_to_end(&mut bytes)
+                .context("reading the program's input")?;
+            option("--stdin", "lab/stdin".to_owned(), bytes);
+        }
+    }
+    arguments.extend(run.options.iter().cloned());
+    Ok(Inside { files, arguments })
+}
+
+fn timed_out(run: &Run) -> serde_json::Value {
+    serde_json::json!({"schema": 1, "outcome": "timed-out", "exit_code": crate::failure::TIMED_OUT,
+        "kvm": {"kind": "lab", "api": 12}, "memory_mib": run.memory_mib, "cpus": 1})
+}

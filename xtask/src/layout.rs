@@ -1,0 +1,65 @@
+//! Where things are: the repository's directories and the artefacts under `target/`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The repository, found once.
+pub(crate) struct Layout {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Layout {
+    /// From cargo's environment, or from the current directory upwards.
+    pub(crate) fn find() -> Result<Self> {
+        let here = env::current_dir().context("finding the current directory")?;
+        let start = env::var_os("CARGO_MANIFEST_DIR").map_or(here, PathBuf::from);
+        let Some(root) = start
+            .ancestors()
+            .find(|dir| dir.join("kernel-patches").is_dir() && dir.join("userland").is_dir())
+        else {
+            bail!(
+                "{} is not inside the jiffy repository; run `cargo xtask` there",
+                start.display()
+            );
+        };
+        let target = env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root.join("target"), |dir| root.join(dir));
+        Ok(Self {
+            root: root.to_path_buf(),
+            target,
+        })
+    }
+
+    /// The repository's root.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `kernel-patches/NAME`.
+    pub(crate) fn patches(&self, name: &str) -> PathBuf {
+        self.root.join("kernel-patches").join(name)
+    }
+
+    /// The series for the kernel that we build.
+    pub(crate) fn series(&self) -> PathBuf {
+        self.patches("series/6.12")
+    }
+
+    /// `target/jiffy/PROFILE`, where a profile's artefacts go.
+    pub(crate) fn artefacts(&self, profile: &str) -> PathBuf {
+        self.target.join("jiffy").join(profile)
+    }
+
+    /// The runner.
+    pub(crate) fn runner(&self) -> PathBuf {
+        self.target.join("release/jiffy")
+    }
+
+    /// PID 1.
+    pub(crate) fn init(&self) -> PathBuf {
+        self.target.join("init/jiffy-init")
+    }
+}

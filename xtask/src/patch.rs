@@ -1,0 +1,59 @@
+//! `cargo xtask patch`: the series for the user's own kernel tree.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+
+use crate::layout::Layout;
+use crate::series::Series;
+
+/// The series, and the tree it is for.
+#[derive(Args)]
+pub(crate) struct PatchOptions {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Name the patches and what each is about
+    List,
+    /// Say whether the whole series matches a tree; changes nothing
+    Check(Tree),
+    /// Apply the whole series to a tree, or nothing of it
+    Apply(Tree),
+}
+
+#[derive(Args)]
+struct Tree {
+    /// A kernel source tree
+    #[arg(long, value_name = "DIR")]
+    tree: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(layout: &Layout, options: &PatchOptions) -> Result<()> {
+    let dir = layout.series();
+    let series = Series::read(&dir)?;
+    let count = series.patches().len();
+    if count == 0 {
+        bail!("there are no patches in {}", dir.display());
+    }
+    match &options.action {
+        Action::List => {
+            for patch in series.patches() {
+                println!("{}  {}", patch.name, patch.subject);
+            }
+        }
+        Action::Check(Tree { tree }) => {
+            series.stage(tree)?;
+            println!("{count} patches apply to {}", tree.display());
+        }
+        Action::Apply(Tree { tree }) => {
+            series.stage(tree)?.install(tree)?;
+            println!("{count} patches applied to {}", tree.display());
+        }
+    }
+    Ok(())
+}

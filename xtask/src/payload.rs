@@ -1,0 +1,53 @@
+//! The program to run in the guest, taken along with what it needs.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::failure::usage;
+
+/// A program and its arguments.
+pub(crate) struct Payload {
+    program: OsString,
+    args: Vec<OsString>,
+}
+
+impl Payload {
+    /// Of the words behind `--`, if there are any.
+    pub(crate) fn new(words: &[OsString]) -> Option<Self> {
+        let (program, args) = words.split_first()?;
+        Some(Self {
+            program: program.clone(),
+            args: args.to_vec(),
+        })
+    }
+
+    /// Finds out at once whether it can be packed: building a kernel first would be a long way to that error.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.archive(false).map(|_| ())
+    }
+
+    /// The archive to put behind the base initramfs.
+    pub(crate) fn archive(&self, stdin: bool) -> Result<Vec<u8>> {
+        pack(&self.program, &self.args, stdin)
+    }
+}
+
+/// Packs a program; a program that cannot be packed is the caller's error.
+pub(crate) fn pack(program: &OsStr, args: &[OsString], stdin: bool) -> Result<Vec<u8>> {
+    let environment = jiffy::payload::environment();
+    jiffy::payload::with_payload(program, args, &environment, stdin)
+        .map_err(|error| usage(error.to_string()))
+}
+
+/// Reads a file whole.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Checks early that a file the user named is there.
+pub(crate) fn existing(option: &str, path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(|error| usage(format!("{option} {}: {error}", path.display())))
+}

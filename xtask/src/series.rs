@@ -1,0 +1,357 @@
+//! A patch series, and applying it to a tree: all of it or nothing.
+//!
+//! The files that the series touches are copied to a scratch directory and patched there, one patch after the other.
+//! Only when every hunk of every patch matched do the results replace the tree's files, each by a rename, so a file
+//! that another tree shares by a hard link keeps its content there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use xshell::{Shell, cmd};
+
+use crate::cache::make_dir;
+
+/// One `git format-patch` file.
+pub(crate) struct Patch {
+    /// The file's name.
+    pub(crate) name: String,
+    /// The commit's subject, without `[PATCH]`.
+    pub(crate) subject: String,
+    /// The file's bytes.
+    pub(crate) text: Vec<u8>,
+    files: BTreeSet<PathBuf>,
+}
+
+/// Patches in the order of their names.
+#[derive(Default)]
+pub(crate) struct Series(Vec<Patch>);
+
+/// A series that matches a tree, with the patched files in a scratch directory.
+pub(crate) struct Staged {
+    scratch: tempfile::TempDir,
+    files: BTreeSet<PathBuf>,
+}
+
+impl Series {
+    /// Reads `DIR/*.patch`; a directory without patches, or none at all, is an empty series.
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
+        let reading = || format!("reading the patches of {}", dir.display());
+        let mut paths = Vec::new();
+        match fs::read_dir(dir) {
+            Ok(entries) => {
+                for entry in entries {
+                    paths.push(entry.with_context(reading)?.path());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(reading),
+        }
+        paths.retain(|path| path.extension().is_some_and(|kind| kind == "patch"));
+        paths.sort();
+        paths
+            .iter()
+            .map(|path| Patch::read(path))
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// The patches in order.
+    pub(crate) fn patches(&self) -> &[Patch] {
+        &self.0
+    }
+
+    /// Every file that a patch of the series names.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        self.0
+            .iter()
+            .flat_map(|patch| patch.files.iter().cloned())
+            .collect()
+    }
+
+    /// Tries the whole series on copies of the files it touches.
+    ///
+    /// # Errors
+    /// Names the first patch that does not match, the file and the hunks.
+    pub(crate) fn stage(&self, tree: &Path) -> Result<Staged> {
+        if !tree.join("Kbuild").is_file() || !tree.join("Makefile").is_file() {
+            return Err(crate::failure::usage(format!(
+                "{} is not a kernel source tree (no Kbuild and Makefile there)",
+                tree.display()
+            )));
+        }
+        let files = self.files();
+        let scratch = tempfile::tempdir().context("creating a scratch directory")?;
+        for file in &files {
+            let to = scratch.path().join(file);
+            make_dir(to.parent().unwrap_or(scratch.path()))?;
+            let from = tree.join(file);
+            if from.exists() {
+                fs::copy(&from, &to)
+                    .with_context(|| format!("copying {} to try patches on", from.display()))?;
+            }
+        }
+        for patch in &self.0 {
+            patch.apply_in(scratch.path(), tree)?;
+        }
+        Ok(Staged { scratch, files })
+    }
+}
+
+impl Patch {
+    /// The files it names.
+    pub(crate) fn files(&self) -> &BTreeSet<PathBuf> {
+        &self.files
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let (subject, files) = parse(&String::from_utf8_lossy(&text))
+            .with_context(|| format!("{} is no patch that we can apply", path.display()))?;
+        Ok(Self {
+            name,
+            subject,
+            text,
+            files,
+        })
+    }
+
+    fn apply_in(&self, scratch: &Path, tree: &Path) -> Result<()> {
+        let sh = Shell::new()?;
+        sh.change_dir(scratch);
+        sh.set_var("LC_ALL", "C");
+        // No fuzz: what git am would refuse is refused here too.
+        let output = cmd!(
+            sh,
+            "patch -p1 --forward --fuzz=0 --no-backup-if-mismatch --reject-file=-"
+        )
+        .stdin(&self.text)
+        .quiet()
+        .ignore_status()
+        .output()
+        .context("running patch; is it installed?")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stdout);
+        Err(anyhow!(
+            "{} does not apply to {}: {}; the tree is as it was",
+            self.name,
+            tree.display(),
+            explain(&said).unwrap_or_else(|| {
+                let errors = String::from_utf8_lossy(&output.stderr);
+                format!("{} {}", said.trim(), errors.trim())
+            })
+        ))
+    }
+}
+
+/// The subject and the files of a patch in git's form.
+fn parse(text: &str) -> Result<(String, BTreeSet<PathBuf>)> {
+    let mut files = BTreeSet::new();
+    let mut subject = String::new();
+    let mut in_subject = false;
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("Subject: ") {
+            subject = rest.to_owned();
+            in_subject = true;
+        } else if in_subject && line.starts_with(' ') {
+            subject.push_str(line);
+        } else {
+            in_subject = false;
+        }
+        if let Some((old, new)) = line
+            .strip_prefix("diff --git a/")
+            .and_then(|names| names.split_once(" b/"))
+        {
+            for name in [old, new] {
+                files.insert(inside(name)?);
+            }
+        }
+    }
+    if files.is_empty() {
+        bail!("it has no `diff --git` line; make it with git format-patch");
+    }
+    let subject = subject
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+        .map_or(subject.as_str(), |(_, rest)| rest)
+        .to_owned();
+    Ok((subject, files))
+}
+
+/// A patch is data: it may name files of the tree only.
+fn inside(name: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(name);
+    if path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+    {
+        Ok(path)
+    } else {
+        bail!("it names {name}, which is outside the tree");
+    }
+}
+
+/// Which file and which hunks, from what `patch` printed.
+fn explain(said: &str) -> Option<String> {
+    let mut file = "";
+    let mut told: Vec<String> = Vec::new();
+    for line in said.lines() {
+        if let Some(name) = line
+            .strip_prefix("patching file ")
+            .or_else(|| line.strip_prefix("checking file "))
+        {
+            file = name.trim_matches('\'');
+        } else if let Some(rest) = line.strip_prefix("Hunk #")
+            && let Some((number, place)) = rest.split_once(" FAILED at ")
+        {
+            let place = place.split('.').next().unwrap_or(place);
+            told.push(format!(
+                "{file}: hunk {number} (line {place}) does not match"
+            ));
+        } else if line.starts_with("Reversed (or previously applied)") {
+            told.push(format!("{file}: the change is already there"));
+        } else if line.starts_with("can't find file to patch") {
+            told.push("a file that it changes is missing".to_owned());
+        } else if line.contains("which already exists") {
+            told.push(format!("{line} (is the change already there?)"));
+        }
+    }
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+impl Staged {
+    /// Puts the patched files into the tree. Everything is written beside its place before the first rename.
+    pub(crate) fn install(&self, tree: &Path) -> Result<()> {
+        let mut written = Vec::new();
+        let all = self
+            .files
+            .iter()
+            .try_for_each(|file| self.write_beside(tree, file, &mut written));
+        if let Err(error) = all {
+            for (aside, _) in &written {
+                // The error to report is the first one; a temporary file that stays says by its name what it is.
+                let _ = fs::remove_file(aside);
+            }
+            return Err(error);
+        }
+        for (aside, place) in &written {
+            fs::rename(aside, place).with_context(|| format!("replacing {}", place.display()))?;
+        }
+        for file in &self.files {
+            let place = tree.join(file);
+            if !self.scratch.path().join(file).exists() && place.exists() {
+                fs::remove_file(&place).with_context(|| format!("removing {}", place.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_beside(
+        &self,
+        tree: &Path,
+        file: &Path,
+        written: &mut Vec<(PathBuf, PathBuf)>,
+    ) -> Result<()> {
+        let from = self.scratch.path().join(file);
+        if !from.exists() {
+            return Ok(());
+        }
+        let place = tree.join(file);
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let aside = place.with_file_name(format!(".{name}.jiffy-new"));
+        make_dir(place.parent().unwrap_or(tree))?;
+        written.push((aside.clone(), place));
+        fs::copy(&from, &aside).with_context(|| format!("writing {}", aside.display()))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    const PATCH: &str = "From 0 Mon Sep 17 00:00:00 2001\nFrom: A <a@b>\nSubject: [PATCH 1/2] init: a long\n subject\n\n\
+        Why.\n---\n init/main.c | 2 +-\n\ndiff --git a/init/main.c b/init/main.c\n--- a/init/main.c\n\
+        +++ b/init/main.c\n@@ -1,3 +1,3 @@\n one\n-two\n+zwei\n three\n\
+        diff --git a/new.c b/new.c\nnew file mode 100644\n--- /dev/null\n+++ b/new.c\n@@ -0,0 +1 @@\n+new\n--\n2.39\n";
+    const SECOND: &str = "Subject: second\n\ndiff --git a/init/main.c b/init/main.c\n--- a/init/main.c\n\
+        +++ b/init/main.c\n@@ -1,3 +1,3 @@\n one\n-zwei\n+due\n three\n\
+        diff --git a/old.c b/old.c\ndeleted file mode 100644\n--- a/old.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-old\n";
+
+    fn tree(main: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("init")).unwrap();
+        for (name, text) in [("init/main.c", main), ("old.c", "old\n")] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        for name in ["Kbuild", "Makefile"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        dir
+    }
+
+    fn series() -> Series {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("0001-a.patch"), PATCH).unwrap();
+        fs::write(dir.path().join("0002-b.patch"), SECOND).unwrap();
+        fs::write(dir.path().join("README"), "").unwrap();
+        Series::read(dir.path()).unwrap()
+    }
+
+    #[test]
+    fn a_matching_series_is_applied_whole_and_breaks_links() {
+        let tree = tree("one\ntwo\nthree\n");
+        fs::hard_link(tree.path().join("init/main.c"), tree.path().join("shared")).unwrap();
+        let series = series();
+        assert_eq!(series.patches()[0].subject, "init: a long subject");
+        series
+            .stage(tree.path())
+            .unwrap()
+            .install(tree.path())
+            .unwrap();
+        let read = |name: &str| fs::read_to_string(tree.path().join(name)).ok();
+        assert_eq!(read("init/main.c").as_deref(), Some("one\ndue\nthree\n"));
+        assert_eq!(read("new.c").as_deref(), Some("new\n"));
+        assert_eq!(read("old.c"), None);
+        assert_eq!(read("shared").as_deref(), Some("one\ntwo\nthree\n"));
+    }
+
+    fn refusal(main: &str) -> String {
+        let tree = tree(main);
+        let before = crate::digest::tree(tree.path()).unwrap();
+        let error = series().stage(tree.path()).err().unwrap().to_string();
+        assert_eq!(crate::digest::tree(tree.path()).unwrap(), before);
+        error.replace(&tree.path().display().to_string(), "TREE")
+    }
+
+    #[test]
+    fn a_mismatch_names_patch_file_and_hunk() {
+        expect!["0001-a.patch does not apply to TREE: init/main.c: hunk 1 (line 1) does not match; the tree is as it was"]
+            .assert_eq(&refusal("one\nother\nthree\n"));
+    }
+
+    #[test]
+    fn a_change_that_is_there_already_is_told_apart() {
+        expect!["0001-a.patch does not apply to TREE: init/main.c: the change is already there; the tree is as it was"]
+            .assert_eq(&refusal("one\nzwei\nthree\n"));
+    }
+
+    #[test]
+    fn paths_outside_the_tree_are_refused() {
+        for name in ["../x", "/etc/passwd", "a/../../x"] {
+            let text = format!("diff --git a/{name} b/{name}\n");
+            assert!(parse(&text).is_err(), "{name}");
+        }
+        assert!(parse("no diff").is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! `cargo xtask test`: every test of the project, from a clean machine.
+//!
+//! What cargo knows how to test comes first, then whole boots: in the lab, on this machine's KVM, and in QEMU's
+//! microvm. Each check is a row with a name and an end in time.
+
+mod boots;
+mod command;
+mod inputs;
+mod patches;
+mod tools;
+
+use std::env;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::install::{self, Need};
+use crate::layout::Layout;
+use crate::source::SourceOptions;
+use crate::ui::Ui;
+
+/// Examples:
+///   cargo xtask test --install
+///   cargo xtask test --only lab/
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct TestOptions {
+    #[command(flatten)]
+    source: SourceOptions,
+    /// Install missing system packages, saying which
+    #[arg(long)]
+    install: bool,
+    /// Run only the checks whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// What the checks work with.
+pub(crate) struct Context<'a> {
+    /// The repository.
+    layout: &'a Layout,
+    /// Where kernels come from.
+    source: &'a SourceOptions,
+    /// Why this machine's KVM cannot be used, if it cannot.
+    no_kvm: Option<String>,
+}
+
+/// What a check does.
+type Work = dyn Fn(&Context<'_>) -> Result<()>;
+
+/// A row.
+pub(crate) struct Check {
+    name: String,
+    needs_kvm: bool,
+    run: Box<Work>,
+}
+
+impl Check {
+    /// A check that runs anywhere.
+    fn new(name: impl Into<String>, run: impl Fn(&Context<'_>) -> Result<()> + 'static) -> Self {
+        Self {
+            name: name.into(),
+            needs_kvm: false,
+            run: Box::new(run),
+        }
+    }
+
+    /// A check of this machine's KVM.
+    fn on_kvm(self) -> Self {
+        Self {
+            needs_kvm: true,
+            ..self
+        }
+    }
+}
+
+/// How many checks ended how.
+#[derive(Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+/// Runs the command.
+pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
+    let ui = Ui::new(false);
+    let needs = [Need::Build, Need::Qemu, Need::Test];
+    install::ensure(&ui, &needs, &options.source.packages()?, options.install)?;
+    let mut checks = tools::checks();
+    checks.extend(patches::checks());
+    checks.extend(boots::checks());
+    checks.extend(inputs::checks());
+    if let Some(only) = &options.only {
+        checks.retain(|check| check.name.contains(only.as_str()));
+    }
+    let context = Context {
+        layout,
+        source: &options.source,
+        no_kvm: boots::no_kvm(layout)?,
+    };
+    let began = Instant::now();
+    let mut count = Count::default();
+    for check in &checks {
+        row(check, &context, &mut count);
+    }
+    ui.say(&format!("all that in {} s", began.elapsed().as_secs()));
+    println!("{}", count.line());
+    Ok(ExitCode::from(u8::from(count.failed > 0)))
+}
+
+fn row(check: &Check, context: &Context<'_>, count: &mut Count) {
+    print!("test {} ... ", check.name);
+    // A row is seen while its check runs; a stdout that is gone is found by the next println.
+    let _ = io::stdout().flush();
+    let began = Instant::now();
+    let done = match &context.no_kvm {
+        Some(reason) if check.needs_kvm && in_ci() => Err(anyhow::anyhow!("{reason}")),
+        Some(reason) if check.needs_kvm => {
+            count.skipped += 1;
+            println!("skipped: {reason}");
+            return;
+        }
+        _ => (check.run)(context),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    match done {
+        Ok(()) => {
+            count.passed += 1;
+            println!("ok ({seconds:.1} s)");
+        }
+        Err(error) => {
+            count.failed += 1;
+            println!("FAILED ({seconds:.1} s)\n{error:#}");
+        }
+    }
+}
+
+/// CI has KVM, so a check that is skipped there is one that nobody runs.
+fn in_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+impl Count {
+    fn line(&self) -> String {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        if *skipped > 0 {
+            format!("{passed} passed, {failed} failed, {skipped} skipped")
+        } else {
+            format!("{passed} passed, {failed} failed")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_counts() {
+        let mut count = Count {
+            passed: 3,
+            failed: 1,
+            skipped: 0,
+        };
+        assert_eq!(count.line(), "3 passed, 1 failed");
+        count.skipped = 2;
+        assert_eq!(count.line(), "3 passed, 1 failed, 2 skipped");
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut checks = tools::checks();
+        checks.extend(patches::checks());
+        checks.extend(boots::checks());
+        checks.extend(inputs::checks());
+        let mut names: Vec<_> = checks.iter().map(|check| &check.name).collect();
+        names.sort();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}

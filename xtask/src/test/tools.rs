@@ -1,0 +1,29 @@
+//! What cargo checks by itself: form, lints, unit tests.
+
+use anyhow::Result;
+
+use super::command::Run;
+use super::{Check, Context};
+
+/// Cargo from a cold start compiles every dependency.
+const TIMEOUT: u64 = 1200;
+
+/// The rows.
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        Check::new("cargo/fmt", |context| cargo(context, &["fmt", "--check"])),
+        Check::new("cargo/clippy", |context| {
+            let args = ["clippy", "--workspace", "--all-targets"];
+            cargo(context, &[&args[..], &["--", "-Dwarnings"]].concat())
+        }),
+        Check::new("cargo/test", |context| cargo(context, &["test", "--quiet"])),
+    ]
+}
+
+fn cargo(context: &Context<'_>, args: &[&str]) -> Result<()> {
+    Run::program(&[&["cargo"], args].concat())
+        .timeout(TIMEOUT)
+        .run(context)?
+        .ended_with(0)?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! What cargo builds for a boot: PID 1, the runner, the flat kernel; and the initramfs that PID 1 goes into.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use xshell::{Shell, cmd};
+
+use crate::cache::{make_dir, write};
+use crate::layout::Layout;
+
+fn cargo(layout: &Layout) -> Result<Shell> {
+    let sh = Shell::new()?;
+    sh.change_dir(layout.root());
+    Ok(sh)
+}
+
+/// Builds PID 1.
+pub(crate) fn init(layout: &Layout) -> Result<PathBuf> {
+    let sh = cargo(layout)?;
+    cmd!(
+        sh,
+        "cargo build --quiet --profile init --package jiffy-init"
+    )
+    .quiet()
+    .run()
+    .context("building PID 1")?;
+    Ok(layout.init())
+}
+
+/// Builds the runner, static: it starts without a dynamic loader and runs in the lab, where there is no libc.
+pub(crate) fn runner(layout: &Layout) -> Result<PathBuf> {
+    let sh = cargo(layout)?;
+    cmd!(
+        sh,
+        "cargo rustc --quiet --release --package jiffy --bin jiffy -- -Ctarget-feature=+crt-static"
+    )
+    .quiet()
+    .run()
+    .context("building the runner")?;
+    Ok(layout.runner())
+}
+
+/// Packs `target/jiffy/PROFILE/initramfs.cpio`: PID 1 and what it needs before it has mounted anything.
+pub(crate) fn initramfs(layout: &Layout, profile: &str) -> Result<PathBuf> {
+    let init = init(layout)?;
+    let mut archive = Vec::new();
+    jiffy::payload::base(&crate::payload::read(&init)?, &mut archive)
+        .context("packing the initramfs")?;
+    let dir = layout.artefacts(profile);
+    make_dir(&dir)?;
+    let path = dir.join("initramfs.cpio");
+    if fs::read(&path).ok().as_deref() != Some(&archive) {
+        write(&path, &archive)?;
+    }
+    Ok(path)
+}
+
+/// Writes `target/jiffy/flat/vmlinux`, the kernel that rings the doorbell and stops.
+pub(crate) fn flat(layout: &Layout) -> Result<PathBuf> {
+    let dir = layout.artefacts("flat");
+    make_dir(&dir)?;
+    let path = dir.join("vmlinux");
+    write(&path, jiffy_flat::FLAT)?;
+    Ok(path)
+}
