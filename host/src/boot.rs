@@ -9,6 +9,7 @@ use crate::ports::{Output, Ports};
 use crate::report::{KvmInfo, Microseconds, Report};
 use crate::run::{self, Run, Watch};
 use crate::stdin::Stdin;
+use crate::trace::{Collector, raw::Trace};
 use crate::vm::{self, Irqchip, Vm};
 use crate::{boot_params, details, diagnose, mptable, probe, report};
 use rustix::fd::OwnedFd;
@@ -38,13 +39,29 @@ pub struct Config {
     pub detailed: bool,
     /// The profile's name, for the report.
     pub profile: String,
+    /// Samples in a second, for a trace.
+    pub trace: Option<u32>,
 }
 
-/// Boots, and runs the guest to its end.
+/// Boots, and runs the guest to its end; gives the report, and the trace if one was asked for.
 ///
 /// # Errors
 /// What kept the guest from running. A guest that ends badly is a report, not an error.
-pub fn boot(mut config: Config, output: Output, stdin: Stdin, clock: Clock) -> Result<Report> {
+pub fn boot(
+    mut config: Config,
+    output: Output,
+    stdin: Stdin,
+    mut clock: Clock,
+) -> Result<(Report, Option<Trace>)> {
+    // What the boot did not need is left out of its time.
+    let mark = clock.elapsed();
+    let mut trace = match config.trace {
+        Some(hz) => Some(Collector::new(&config.kernel, hz, clock)?),
+        None => None,
+    };
+    if trace.is_some() {
+        clock = clock.without(mark);
+    }
     let kvm = vm::open_kvm()?;
     let kernel = Kernel::open(&config.kernel)?;
     let memory = GuestMemory::new(config.memory_mib, config.pages)?;
@@ -63,9 +80,11 @@ pub fn boot(mut config: Config, output: Output, stdin: Stdin, clock: Clock) -> R
     let watch = Watch {
         ready_fd: config.ready_fd.take(),
         count: config.detailed,
+        trace: trace.take(),
     };
     let entry = clock.elapsed();
-    let run = run::run(&mut vm, &mut ports, watch, clock, config.timeout)?;
+    let mut run = run::run(&mut vm, &mut ports, watch, clock, config.timeout)?;
+    let trace = run.trace.take().map(|trace| trace.finish(&vm));
 
     let verdict = diagnose::verdict(&run, &ports, &vm, &config);
     let mut report = Report {
@@ -87,7 +106,11 @@ pub fn boot(mut config: Config, output: Output, stdin: Stdin, clock: Clock) -> R
     if config.detailed {
         details::add(&mut report, &run, &vm, &kernel, &config.profile);
     }
-    Ok(report)
+    let trace = trace.map(|trace| Trace {
+        report: report.clone(),
+        ..trace
+    });
+    Ok((report, trace))
 }
 
 fn microseconds([created, loaded, entry]: [f64; 3], run: &Run, clock: Clock) -> Microseconds {

@@ -31,6 +31,8 @@ Options of run:
   --profile NAME      the kernel's profile, for the report
   --runs N            boot N times, each in a process of its own (1)
   --report FILE       write the report as JSON to FILE
+  --trace FILE        interrupt the guest to see where it is, and write that to FILE: a line of JSON for each run
+  --sample-hz N       how often in a second (10000)
   --json              write the report as JSON to stdout; the program's output goes to stderr
   --quiet             no report
 
@@ -67,6 +69,8 @@ pub(crate) struct Run {
     pub(crate) profile: String,
     pub(crate) runs: u32,
     pub(crate) report: Option<PathBuf>,
+    pub(crate) trace: Option<PathBuf>,
+    pub(crate) sample_hz: u32,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) program: Vec<OsString>,
@@ -109,6 +113,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
         memory_mib: 128,
         timeout: Duration::from_secs(60),
         runs: 1,
+        sample_hz: 10_000,
         program,
         ..Run::default()
     };
@@ -128,6 +133,8 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("profile") => run.profile = parser.value()?.string()?,
             Long("runs") => run.runs = parser.value()?.parse_with(runs)?,
             Long("report") => run.report = Some(parser.value()?.into()),
+            Long("trace") => run.trace = Some(parser.value()?.into()),
+            Long("sample-hz") => run.sample_hz = parser.value()?.parse_with(hertz)?,
             Long("json") => run.json = true,
             Long("quiet") => run.quiet = true,
             Long("help") | Short('h') => return Ok(Command::Print(HELP.to_owned())),
@@ -193,6 +200,13 @@ fn descriptor(text: &str) -> Result<i32, &'static str> {
         .ok_or("give an open file descriptor's number")
 }
 
+fn hertz(text: &str) -> Result<u32, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|hz| (1..=1_000_000).contains(hz))
+        .ok_or("give a number from 1 to 1000000")
+}
+
 fn runs(text: &str) -> Result<u32, &'static str> {
     text.parse()
         .ok()
@@ -239,6 +253,7 @@ mod tests {
             &["run", "--kernel", "k", "--timeout", "inf"],
             &["run", "--kernel", "k", "--cpus", "0"],
             &["run", "--kernel", "k", "--pages", "1g"],
+            &["run", "--kernel", "k", "--sample-hz", "0"],
             &["run", "--kernel", "k", "--frobnicate"],
             &["run", "--kernel", "k", "stray"],
         ] {

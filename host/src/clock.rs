@@ -32,6 +32,14 @@ impl Clock {
         }
     }
 
+    /// A clock that leaves out what passed since this one read `mark`.
+    #[must_use]
+    pub fn without(&self, mark: f64) -> Self {
+        Clock {
+            start: self.start + self.elapsed() - mark,
+        }
+    }
+
     /// Microseconds since the start.
     #[must_use]
     pub fn elapsed(&self) -> f64 {

@@ -91,10 +91,14 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         irqchip: run.irqchip,
         timeout: run.timeout,
         ready_fd: run.ready_fd.map(inherited).transpose()?,
-        detailed: run.json || run.report.is_some(),
+        detailed: run.json || run.report.is_some() || run.trace.is_some(),
         profile: run.profile,
+        trace: run.trace.is_some().then_some(run.sample_hz),
     };
-    let report = boot::boot(config, output, stdin, clock)?;
+    let (report, trace) = boot::boot(config, output, stdin, clock)?;
+    if let (Some(file), Some(trace)) = (&run.trace, &trace) {
+        write_file(file, &serde_json::to_string(trace)?)?;
+    }
     show(&report, run.json, run.quiet, run.report.as_deref())?;
     Ok(report.exit_code)
 }
@@ -106,8 +110,7 @@ fn show(report: &Report, json: bool, quiet: bool, file: Option<&Path>) -> Result
     if json || file.is_some() {
         let text = serde_json::to_string(report)?;
         if let Some(file) = file {
-            std::fs::write(file, format!("{text}\n"))
-                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+            write_file(file, &text)?;
         }
         if json {
             writeln!(io::stdout(), "{text}")?;
@@ -116,6 +119,12 @@ fn show(report: &Report, json: bool, quiet: bool, file: Option<&Path>) -> Result
         eprintln!("jiffy: {}", summary(report));
     }
     Ok(())
+}
+
+/// Writes a line to a file of its own.
+fn write_file(file: &Path, line: &str) -> Result<(), Error> {
+    Ok(std::fs::write(file, format!("{line}\n"))
+        .map_err(|error| format!("cannot write {}: {error}", file.display()))?)
 }
 
 fn summary(report: &Report) -> String {

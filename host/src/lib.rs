@@ -28,6 +28,7 @@ pub mod stats;
 pub mod stdin;
 pub mod summary;
 pub mod symbols;
+pub mod trace;
 pub mod vm;
 pub mod watchdog;
 

@@ -5,6 +5,7 @@ use crate::error::{Result, kvm};
 use crate::ports::{Event, Ports};
 use crate::software::{self, Assists};
 use crate::stats::{Stats, StatsFile};
+use crate::trace::Collector;
 use crate::vm::Vm;
 use crate::watchdog::{Stop, Watchdog};
 use kvm_ioctls::VcpuExit;
@@ -41,6 +42,8 @@ pub struct Run {
     pub stats: Stats,
     /// Instructions completed for software KVM.
     pub assists: Assists,
+    /// The trace collected.
+    pub trace: Option<Collector>,
 }
 
 /// What the loop does beside serving the guest.
@@ -50,6 +53,8 @@ pub struct Watch {
     pub ready_fd: Option<OwnedFd>,
     /// Read KVM's counters at ready.
     pub count: bool,
+    /// Collects a trace.
+    pub trace: Option<Collector>,
 }
 
 /// Runs the guest to its end.
@@ -59,11 +64,11 @@ pub struct Watch {
 pub fn run(
     vm: &mut Vm,
     ports: &mut Ports,
-    watch: Watch,
+    mut watch: Watch,
     clock: Clock,
     timeout: Duration,
 ) -> Result<Run> {
-    let watchdog = Watchdog::start(&mut vm.vcpu, timeout)?;
+    let mut watchdog = Watchdog::start(&mut vm.vcpu, timeout)?;
     let stats = watch.count.then(|| StatsFile::open(&vm.vcpu)).flatten();
     let count = || stats.as_ref().map(StatsFile::read).unwrap_or_default();
     let mut run = Run {
@@ -73,12 +78,18 @@ pub fn run(
         ended: 0.0,
         stats: Stats::new(),
         assists: Assists::new(),
+        trace: watch.trace.take(),
     };
+    if let Some(trace) = &mut run.trace {
+        watchdog.sample_every(Duration::from_secs(1) / trace.hz())?;
+        trace.begin(&vm.vcpu);
+    }
     run.ending = loop {
-        match step(vm, ports, &watchdog, &mut run.assists)? {
+        match step(vm, ports, &watchdog, &mut run)? {
             Step::Event(Event::Continue) => {}
             Step::Event(Event::Ready) if run.ready.is_none() => {
                 run.ready = Some(clock.elapsed());
+                run.trace.iter_mut().for_each(Collector::ready);
                 if let Some(fd) = &watch.ready_fd {
                     // An orchestrator that has gone away no longer waits: nothing to tell it.
                     let _ = rustix::io::write(fd, &[1]);
@@ -87,6 +98,7 @@ pub fn run(
             }
             Step::Event(Event::Started) if run.started.is_none() => {
                 run.started = Some(clock.elapsed());
+                run.trace.iter_mut().for_each(Collector::started);
             }
             Step::Event(Event::Ready | Event::Started) => {}
             Step::Event(Event::End) => break Ending::Ended,
@@ -106,13 +118,12 @@ enum Step {
     End(Ending),
 }
 
-fn step(
-    vm: &mut Vm,
-    ports: &mut Ports,
-    watchdog: &Watchdog,
-    assists: &mut Assists,
-) -> Result<Step> {
-    let step = match vm.vcpu.run() {
+fn step(vm: &mut Vm, ports: &mut Ports, watchdog: &Watchdog, run: &mut Run) -> Result<Step> {
+    let exit = vm.vcpu.run();
+    if let Some(trace) = &mut run.trace {
+        trace.exit(&exit);
+    }
+    let step = match exit {
         Ok(VcpuExit::IoOut(port, data)) => Step::Event(ports.write(port, data)?),
         Ok(VcpuExit::IoIn(port, data)) => {
             ports.read(port, data);
@@ -126,7 +137,7 @@ fn step(
         Ok(VcpuExit::MmioWrite(..)) => Step::Event(Event::Continue),
         Ok(VcpuExit::Shutdown) => Step::End(Ending::TripleFault),
         Ok(VcpuExit::InternalError) => {
-            if software::complete(&vm.vcpu, &vm.memory, assists)? {
+            if software::complete(&vm.vcpu, &vm.memory, &mut run.assists)? {
                 Step::Event(Event::Continue)
             } else {
                 Step::End(Ending::KvmError(internal_error(vm)))
@@ -134,14 +145,25 @@ fn step(
         }
         Ok(other) => Step::End(Ending::KvmError(format!("unexpected exit {other:?}"))),
         Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
-            match watchdog.stopped() {
-                Some(stop) => Step::End(Ending::Stopped(stop)),
-                None => Step::Event(Event::Continue),
-            }
+            interrupted(vm, watchdog, run)?
         }
         Err(error) => return Err(kvm("KVM_RUN")(error)),
     };
     Ok(step)
+}
+
+/// A signal made KVM_RUN return.
+fn interrupted(vm: &Vm, watchdog: &Watchdog, run: &mut Run) -> Result<Step> {
+    if watchdog.sample_due()
+        && let Some(trace) = &mut run.trace
+    {
+        trace.sample(vm)?;
+        watchdog.next_sample()?;
+    }
+    Ok(match watchdog.stopped() {
+        Some(stop) => Step::End(Ending::Stopped(stop)),
+        None => Step::Event(Event::Continue),
+    })
 }
 
 #[allow(unsafe_code)]

@@ -4,7 +4,9 @@ use crate::cli::Run;
 use jiffy::summary;
 use serde_json::Value;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 type Error = Box<dyn std::error::Error>;
@@ -13,15 +15,24 @@ type Error = Box<dyn std::error::Error>;
 pub(crate) fn repeat(run: &Run) -> Result<u8, Error> {
     let mut reports = Vec::new();
     let mut status = 0;
+    let mut trace = run.trace.as_ref().map(File::create).transpose()?;
     for number in 1..=run.runs {
+        let part = run
+            .trace
+            .as_ref()
+            .map(|file| file.with_added_extension("part"));
         let output = Command::new("/proc/self/exe")
-            .args(once(std::env::args_os().skip(1)))
+            .args(once(std::env::args_os().skip(1), part.as_deref()))
             .stderr(Stdio::inherit())
             .output()?;
         let code = output.status.code().unwrap_or(125) as u8;
         let report: Value = serde_json::from_slice(&output.stdout)
             .map_err(|_| format!("run {number} of {} ended without a report", run.runs))?;
         reports.push(report);
+        if let (Some(trace), Some(part)) = (&mut trace, &part) {
+            io::copy(&mut File::open(part)?, trace)?;
+            std::fs::remove_file(part)?;
+        }
         if status == 0 {
             status = code;
         }
@@ -50,14 +61,18 @@ pub(crate) fn repeat(run: &Run) -> Result<u8, Error> {
     Ok(status)
 }
 
-/// The arguments of one run: as JSON on standard output, and not repeated again.
-fn once(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+/// The arguments of one run: as JSON on standard output, not repeated again, its trace in a file of its own.
+fn once(args: impl Iterator<Item = OsString>, trace: Option<&Path>) -> Vec<OsString> {
     let mut ours: Vec<OsString> = args.collect();
     let end = ours
         .iter()
         .position(|arg| arg == "--")
         .unwrap_or(ours.len());
     // The last of an option wins; these go where options end.
-    ours.splice(end..end, ["--json", "--runs", "1"].map(OsString::from));
+    let mut last: Vec<OsString> = ["--json", "--runs", "1"].map(OsString::from).into();
+    if let Some(file) = trace {
+        last.extend(["--trace".into(), file.into()]);
+    }
+    ours.splice(end..end, last);
     ours
 }

@@ -19,6 +19,10 @@ const MAX_COUNTERS: u32 = 4096;
 /// Counters of one vCPU by KVM's names.
 pub type Stats = BTreeMap<String, u64>;
 
+/// Where in the file some counters are.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection<const N: usize>([Option<u64>; N]);
+
 /// The counters' file.
 #[derive(Debug)]
 pub struct StatsFile(File);
@@ -40,6 +44,42 @@ impl StatsFile {
     }
 
     fn try_read(&self) -> Option<Stats> {
+        let mut stats = Stats::new();
+        for (name, offset) in self.layout()? {
+            stats.insert(name, self.value(offset)?);
+        }
+        Some(stats)
+    }
+
+    /// Finds counters once, so that reading them again is cheap; one that this KVM does not have reads as 0.
+    #[must_use]
+    pub fn select<const N: usize>(&self, names: [&str; N]) -> Option<Selection<N>> {
+        let layout = self.layout()?;
+        let offset = |wanted| {
+            layout
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|found| found.1)
+        };
+        Some(Selection(names.map(offset)))
+    }
+
+    /// Reads the counters selected.
+    #[must_use]
+    pub fn values<const N: usize>(&self, selection: &Selection<N>) -> [u64; N] {
+        selection
+            .0
+            .map(|offset| offset.and_then(|offset| self.value(offset)).unwrap_or(0))
+    }
+
+    fn value(&self, offset: u64) -> Option<u64> {
+        let mut value = [0; 8];
+        self.0.read_exact_at(&mut value, offset).ok()?;
+        Some(u64::from_le_bytes(value))
+    }
+
+    /// Names of the counters that have one value, and where in the file these are.
+    fn layout(&self) -> Option<Vec<(String, u64)>> {
         let mut header = [0; 24];
         self.0.read_exact_at(&mut header, 0).ok()?;
         let word = |index: usize| u32_at(&header, 4 * index);
@@ -48,22 +88,17 @@ impl StatsFile {
         let size = 16 + name_size as usize;
         let mut table = vec![0; size * count as usize];
         self.0.read_exact_at(&mut table, descriptors).ok()?;
-        let mut stats = Stats::new();
+        let mut layout = Vec::new();
         for descriptor in table.chunks_exact(size) {
             let values = u16::from_le_bytes([descriptor[6], descriptor[7]]);
             if values != 1 {
                 continue;
             }
-            let mut value = [0; 8];
             let offset = data + u64::from(u32_at(descriptor, 8)?);
-            self.0.read_exact_at(&mut value, offset).ok()?;
             let name = descriptor[16..].split(|&byte| byte == 0).next()?;
-            stats.insert(
-                String::from_utf8_lossy(name).into_owned(),
-                u64::from_le_bytes(value),
-            );
+            layout.push((String::from_utf8_lossy(name).into_owned(), offset));
         }
-        Some(stats)
+        Some(layout)
     }
 }
 

@@ -42,6 +42,17 @@ impl Symbols {
         symbols
     }
 
+    /// Symbols of these names.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(names: [(&str, u64); N]) -> Self {
+        Symbols {
+            names: names
+                .map(|(name, address)| (name.to_owned(), address))
+                .into(),
+            ..Self::default()
+        }
+    }
+
     /// The address of a symbol.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<u64> {

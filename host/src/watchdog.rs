@@ -1,4 +1,4 @@
-//! What stops a running vCPU: a timer for the timeout, and Ctrl-C.
+//! What stops a running vCPU: a timer for the timeout, Ctrl-C, and, for a trace, a timer for its samples.
 //!
 //! A signal makes KVM_RUN return, but one that arrives just before the call would be lost; so the handler also
 //! sets `immediate_exit` in the vCPU's shared page, which KVM looks at after it has blocked signals.
@@ -29,18 +29,26 @@ fn timer_signal() -> libc::c_int {
     libc::SIGRTMIN()
 }
 
+/// The signal of the samples' timer.
+fn sample_signal() -> libc::c_int {
+    libc::SIGRTMIN() + 1
+}
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// `immediate_exit` of the vCPU that this thread runs; null outside of a run.
     static IMMEDIATE_EXIT: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
     static TIMED_OUT: Cell<bool> = const { Cell::new(false) };
+    static SAMPLE: Cell<bool> = const { Cell::new(false) };
 }
 
 extern "C" fn on_signal(signal: libc::c_int) {
     // Thread-locals without destructor and lazy initialisation, and atomics: nothing here is unsafe in a handler.
     if signal == timer_signal() {
         TIMED_OUT.set(true);
+    } else if signal == sample_signal() {
+        SAMPLE.set(true);
     } else {
         INTERRUPTED.store(true, Ordering::Relaxed);
     }
@@ -55,7 +63,8 @@ extern "C" fn on_signal(signal: libc::c_int) {
 /// Watches the vCPU that this thread runs, until dropped.
 #[derive(Debug)]
 pub struct Watchdog {
-    timer: libc::timer_t,
+    timer: Timer,
+    sampling: Option<(Timer, Duration)>,
 }
 
 impl Watchdog {
@@ -69,18 +78,45 @@ impl Watchdog {
         for signal in [timer_signal(), libc::SIGINT, libc::SIGTERM] {
             install(signal)?;
         }
-        let timer = create_timer()?;
-        let watchdog = Watchdog { timer };
-        // SAFETY: the timer was just created; the struct is plain data.
-        let set = unsafe {
-            let mut spec: libc::itimerspec = mem::zeroed();
-            spec.it_value.tv_sec = timeout.as_secs() as libc::time_t;
-            // A zero would disarm the timer.
-            spec.it_value.tv_nsec = libc::c_long::from(timeout.subsec_nanos().max(1));
-            libc::timer_settime(watchdog.timer, 0, &raw const spec, ptr::null_mut())
+        let watchdog = Watchdog {
+            timer: Timer::new(timer_signal())?,
+            sampling: None,
         };
-        check("timer_settime", set)?;
+        watchdog.timer.arm(timeout)?;
         Ok(watchdog)
+    }
+
+    /// Interrupts the vCPU after this period, and again as long after each [`Watchdog::next_sample`].
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn sample_every(&mut self, period: Duration) -> Result<()> {
+        SAMPLE.set(false);
+        install(sample_signal())?;
+        self.sampling = Some((Timer::new(sample_signal())?, period));
+        self.next_sample()
+    }
+
+    /// Whether a sample is due. The vCPU may run again after this.
+    pub fn sample_due(&self) -> bool {
+        let immediate_exit = IMMEDIATE_EXIT.get();
+        if self.sampling.is_some() && !immediate_exit.is_null() {
+            // Before the flags are looked at: a signal that comes between sets it again.
+            // SAFETY: as in the handler.
+            unsafe { immediate_exit.write_volatile(0) };
+        }
+        SAMPLE.take()
+    }
+
+    /// Winds the samples' timer up again: what taking a sample took is none of the guest's time.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn next_sample(&self) -> Result<()> {
+        match &self.sampling {
+            Some((timer, period)) => timer.arm(*period),
+            None => Ok(()),
+        }
     }
 
     /// Why KVM_RUN was interrupted, if by this watchdog.
@@ -97,8 +133,6 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         IMMEDIATE_EXIT.set(ptr::null_mut());
-        // SAFETY: the timer is ours and is not used again.
-        unsafe { libc::timer_delete(self.timer) };
     }
 }
 
@@ -112,16 +146,42 @@ fn install(signal: libc::c_int) -> Result<()> {
     check("sigaction", result)
 }
 
-fn create_timer() -> Result<libc::timer_t> {
-    // SAFETY: both structs are plain data; SIGEV_THREAD_ID names this very thread.
-    unsafe {
-        let mut event: libc::sigevent = mem::zeroed();
-        event.sigev_notify = libc::SIGEV_THREAD_ID;
-        event.sigev_signo = timer_signal();
-        event.sigev_notify_thread_id = libc::gettid();
-        let mut timer = ptr::null_mut();
-        let result = libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer);
-        check("timer_create", result).map(|()| timer)
+/// A timer that sends this thread a signal.
+#[derive(Debug)]
+struct Timer(libc::timer_t);
+
+impl Timer {
+    fn new(signal: libc::c_int) -> Result<Self> {
+        // SAFETY: both structs are plain data; SIGEV_THREAD_ID names this very thread.
+        unsafe {
+            let mut event: libc::sigevent = mem::zeroed();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = signal;
+            event.sigev_notify_thread_id = libc::gettid();
+            let mut timer = ptr::null_mut();
+            let result = libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer);
+            check("timer_create", result).map(|()| Timer(timer))
+        }
+    }
+
+    /// Sends the signal once, after this time.
+    fn arm(&self, after: Duration) -> Result<()> {
+        // SAFETY: the timer is ours; the struct is plain data.
+        let set = unsafe {
+            let mut spec: libc::itimerspec = mem::zeroed();
+            spec.it_value.tv_sec = after.as_secs() as libc::time_t;
+            // A zero would disarm the timer.
+            spec.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos().max(1));
+            libc::timer_settime(self.0, 0, &raw const spec, ptr::null_mut())
+        };
+        check("timer_settime", set)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // SAFETY: the timer is ours and is not used again.
+        unsafe { libc::timer_delete(self.0) };
     }
 }
 

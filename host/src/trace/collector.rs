@@ -1,0 +1,275 @@
+//! Collects a trace while the run loop runs.
+
+use super::image::Image;
+use super::raw::{Exit, SCHEMA, Sample, Trace};
+use super::stamps::{self, Scale, Tick};
+use super::unwind::{self, STACK, Stack, Start};
+use crate::clock::Clock;
+use crate::error::{Result, kvm};
+use crate::memory::GuestMemory;
+use crate::paging;
+use crate::stats::{Selection, StatsFile};
+use crate::symbols::Symbols;
+use crate::vm::Vm;
+use crate::{dmesg, probe};
+use kvm_bindings::{Msrs, kvm_msr_entry};
+use kvm_ioctls::{VcpuExit, VcpuFd};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What is kept at most.
+const MAX_SAMPLES: usize = 1 << 20;
+const MAX_EXITS: usize = 1 << 18;
+
+/// Kernel stacks are of this size and aligned to it (`THREAD_SIZE`): nothing of a stack lies behind.
+const STACK_ALIGN: u64 = 16 << 10;
+
+/// The time stamp counter's register.
+const IA32_TSC: u32 = 0x10;
+
+/// KVM's counters that each sample takes along; the first counts guest instructions on software KVM only.
+const COUNTERS: [&str; 2] = ["insn_emulation", "exits"];
+
+/// Device memory is told apart by page.
+const PAGE_MASK: u64 = !0xfff;
+
+/// Why the vCPU left the guest for the runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Reason {
+    Out(u16),
+    In(u16),
+    Read(u64),
+    Write(u64),
+    Shutdown,
+    InternalError,
+    Other,
+}
+
+impl Reason {
+    fn name(self) -> String {
+        match self {
+            Reason::Out(port) => format!("out {port:#x}"),
+            Reason::In(port) => format!("in {port:#x}"),
+            Reason::Read(page) => format!("mmio read {page:#x}"),
+            Reason::Write(page) => format!("mmio write {page:#x}"),
+            Reason::Shutdown => "triple fault".to_owned(),
+            Reason::InternalError => "emulation failure".to_owned(),
+            Reason::Other => "other".to_owned(),
+        }
+    }
+}
+
+/// What was collected so far.
+#[derive(Debug)]
+pub struct Collector {
+    clock: Clock,
+    start: f64,
+    first: Tick,
+    image: Image,
+    symbols: Symbols,
+    counters: Option<(StatsFile, Selection<2>)>,
+    stack: Box<[u8; STACK]>,
+    callers: HashMap<Vec<u64>, usize>,
+    reasons: HashMap<Reason, usize>,
+    trace: Trace,
+}
+
+impl Collector {
+    /// Gets ready to sample a kernel at `hz`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Read`].
+    pub fn new(kernel: &Path, hz: u32, clock: Clock) -> Result<Self> {
+        Ok(Collector {
+            clock,
+            start: 0.0,
+            first: Tick::default(),
+            image: Image::load(kernel)?,
+            symbols: Symbols::load(kernel),
+            counters: None,
+            stack: Box::new([0; STACK]),
+            callers: HashMap::new(),
+            reasons: HashMap::new(),
+            trace: Trace {
+                schema: SCHEMA,
+                hz,
+                ..Trace::default()
+            },
+        })
+    }
+
+    /// The guest is about to run its first instruction.
+    pub fn begin(&mut self, vcpu: &VcpuFd) {
+        self.counters = StatsFile::open(vcpu).and_then(|file| {
+            let selection = file.select(COUNTERS)?;
+            Some((file, selection))
+        });
+        self.start = self.clock.elapsed();
+        self.first = self.tick(vcpu);
+    }
+
+    /// Samples in a second.
+    #[must_use]
+    pub fn hz(&self) -> u32 {
+        self.trace.hz
+    }
+
+    fn now(&self) -> f64 {
+        self.clock.elapsed() - self.start
+    }
+
+    fn tick(&self, vcpu: &VcpuFd) -> Tick {
+        let entry = kvm_msr_entry {
+            index: IA32_TSC,
+            ..Default::default()
+        };
+        let before = self.now();
+        let tsc = Msrs::from_entries(&[entry]).ok().and_then(|mut msrs| {
+            vcpu.get_msrs(&mut msrs).ok()?;
+            Some(msrs.as_slice().first()?.data)
+        });
+        Tick {
+            tsc: tsc.unwrap_or(0),
+            us: f64::midpoint(before, self.now()),
+        }
+    }
+
+    /// Looks where the vCPU is.
+    ///
+    /// # Errors
+    /// [`crate::Error::Kvm`].
+    pub fn sample(&mut self, vm: &Vm) -> Result<()> {
+        if self.trace.samples.len() >= MAX_SAMPLES {
+            self.trace.dropped += 1;
+            return Ok(());
+        }
+        let us = self.now();
+        let regs = vm.vcpu.get_regs().map_err(kvm("KVM_GET_REGS"))?;
+        let sregs = vm.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
+        let user = sregs.cs.selector & 3 == 3;
+        let ip = if user {
+            regs.rip
+        } else {
+            self.image.linked(regs.rip)
+        };
+        let (chain, how) = if user {
+            Default::default()
+        } else {
+            let len = copy_stack(&vm.memory, sregs.cr3, regs.rsp, &mut self.stack);
+            let start = Start {
+                ip,
+                sp: regs.rsp,
+                bp: regs.rbp,
+            };
+            unwind::callers(&self.image, start, Stack::new(regs.rsp, &self.stack[..len]))
+        };
+        let count = self.callers.len();
+        let callers = *self.callers.entry(chain).or_insert(count);
+        let [instructions, exits] = match &self.counters {
+            Some((file, selection)) => file.values(selection),
+            None => [0; 2],
+        };
+        let cost = self.now() - us;
+        self.trace.samples.push(Sample {
+            us,
+            cost,
+            ip,
+            user,
+            callers,
+            how,
+            instructions,
+            exits,
+        });
+        Ok(())
+    }
+
+    /// `KVM_RUN` came back with this; being interrupted is the sampler's own doing and not counted.
+    pub fn exit(&mut self, exit: &std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>) {
+        let kind = match exit {
+            Ok(VcpuExit::IoOut(port, _)) => Reason::Out(*port),
+            Ok(VcpuExit::IoIn(port, _)) => Reason::In(*port),
+            Ok(VcpuExit::MmioRead(gpa, _)) => Reason::Read(gpa & PAGE_MASK),
+            Ok(VcpuExit::MmioWrite(gpa, _)) => Reason::Write(gpa & PAGE_MASK),
+            Ok(VcpuExit::Shutdown) => Reason::Shutdown,
+            Ok(VcpuExit::InternalError) => Reason::InternalError,
+            Ok(_) => Reason::Other,
+            Err(_) => return,
+        };
+        let count = self.reasons.len();
+        let reason = *self.reasons.entry(kind).or_insert(count);
+        if reason == count {
+            self.trace.counts.push(0);
+        }
+        self.trace.counts[reason] += 1;
+        if self.trace.exits.len() < MAX_EXITS {
+            let us = self.now() as u64;
+            self.trace.exits.push(Exit { us, reason });
+        }
+    }
+
+    /// The ready doorbell.
+    pub fn ready(&mut self) {
+        self.trace.ready = Some(self.now());
+    }
+
+    /// The payload's start.
+    pub fn started(&mut self) {
+        self.trace.started = Some(self.now());
+    }
+
+    /// The guest's end: takes what is in its memory, and gives everything but the run's report.
+    #[must_use]
+    pub fn finish(mut self, vm: &Vm) -> Trace {
+        self.trace.ended = self.now();
+        let scale = Scale {
+            first: self.first,
+            last: self.tick(&vm.vcpu),
+        };
+        let (stamps, lost) = stamps::read(&vm.memory, &self.symbols, scale);
+        self.trace.stamps = stamps;
+        self.trace.stamps_lost = lost;
+        if let Ok(sregs) = vm.vcpu.get_sregs() {
+            self.trace.log = dmesg::read(&vm.memory, sregs.cr3, &self.symbols);
+        }
+        if let Some((file, _)) = &self.counters {
+            self.trace.stats = file.read();
+        }
+        if probe::kind() != crate::report::Kind::Software {
+            // The counter is of emulated instructions: all of them on software KVM, a few anywhere else.
+            for sample in &mut self.trace.samples {
+                sample.instructions = 0;
+            }
+        }
+        self.trace.callers = by_index(self.callers);
+        self.trace.reasons = by_index(self.reasons)
+            .into_iter()
+            .map(Reason::name)
+            .collect();
+        self.trace
+    }
+}
+
+/// Copies the stack from RSP up, as far as it is mapped; gives how many bytes that were.
+fn copy_stack(memory: &GuestMemory, cr3: u64, sp: u64, into: &mut [u8; STACK]) -> usize {
+    let room = (STACK_ALIGN - sp % STACK_ALIGN) as usize;
+    let len = room.min(STACK);
+    let mut done = 0;
+    while done < len {
+        let address = sp.wrapping_add(done as u64);
+        let Ok((gpa, page)) = paging::translate(memory, cr3, address) else {
+            break;
+        };
+        let now = page.min(len - done);
+        if memory.read(gpa, &mut into[done..done + now]).is_err() {
+            break;
+        }
+        done += now;
+    }
+    done
+}
+
+fn by_index<T>(map: HashMap<T, usize>) -> Vec<T> {
+    let mut items: Vec<_> = map.into_iter().collect();
+    items.sort_by_key(|item| item.1);
+    items.into_iter().map(|item| item.0).collect()
+}

@@ -1,0 +1,200 @@
+//! A vmlinux as the unwinder needs it: its code, where functions begin and what they are called.
+
+use crate::error::{Error, Result};
+use crate::trace::unwind::orc::Orc;
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
+use std::path::Path;
+
+/// Where the kernel's image is mapped (`__START_KERNEL_map` in arch/x86/include/asm/page_64_types.h): a vmlinux
+/// that is entered directly runs at its link address, so the offset from here is the physical address.
+pub const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+
+/// Early code runs below this, at its physical address.
+const IDENTITY_END: u64 = 1 << 30;
+
+/// `push %rbp; mov %rsp,%rbp`.
+const PROLOGUE: [u8; 4] = [0x55, 0x48, 0x89, 0xe5];
+
+/// Functions looked at to tell whether a kernel keeps frame pointers.
+const PROBED: usize = 4096;
+
+/// Code of one section.
+#[derive(Debug)]
+struct Code {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// A vmlinux, or a user program.
+#[derive(Debug, Default)]
+pub struct Image {
+    code: Vec<Code>,
+    functions: Vec<(u64, String)>,
+    orc: Option<Orc>,
+    frame_pointers: bool,
+}
+
+impl Image {
+    /// Reads an ELF file.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; a file that is no ELF file is an empty image.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Error::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        Ok(Self::parse(&bytes))
+    }
+
+    /// Takes what there is of an ELF file, which may be damaged.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Self {
+        let Ok(file) = object::File::parse(bytes) else {
+            return Self::default();
+        };
+        let mut image = Self::default();
+        let mut executable = Vec::new();
+        for section in file.sections() {
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
+                continue;
+            };
+            if !sh_flags.contains(object::elf::SHF_EXECINSTR) {
+                continue;
+            }
+            executable.push(section.index());
+            if let Ok(data) = section.data() {
+                image.code.push(Code {
+                    start: section.address(),
+                    bytes: data.to_vec(),
+                });
+            }
+        }
+        image.code.sort_by_key(|code| code.start);
+        for symbol in file.symbols() {
+            let inside = symbol
+                .section_index()
+                .is_some_and(|index| executable.contains(&index));
+            match symbol.name() {
+                Ok(name) if inside && is_function(name) => {
+                    image.functions.push((symbol.address(), name.to_owned()));
+                }
+                _ => {}
+            }
+        }
+        // Of several names at an address, the plainest.
+        image.functions.sort_by(|a, b| {
+            let key = |f: &(u64, String)| (f.0, f.1.starts_with('_'), f.1.len());
+            key(a).cmp(&key(b)).then_with(|| a.1.cmp(&b.1))
+        });
+        image.functions.dedup_by_key(|function| function.0);
+        image.orc = Orc::parse(&file);
+        image.frame_pointers = image.keeps_frame_pointers();
+        image
+    }
+
+    /// An image of one section.
+    #[cfg(test)]
+    pub(crate) fn of_parts(start: u64, bytes: Vec<u8>, functions: Vec<(u64, String)>) -> Self {
+        let mut image = Image {
+            code: vec![Code { start, bytes }],
+            functions,
+            ..Self::default()
+        };
+        image.frame_pointers = image.keeps_frame_pointers();
+        image
+    }
+
+    /// Whether functions have names.
+    #[must_use]
+    pub fn has_symbols(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
+    /// The ORC tables, where the kernel has them.
+    #[must_use]
+    pub fn orc(&self) -> Option<&Orc> {
+        self.orc.as_ref()
+    }
+
+    /// Whether most functions set up a frame.
+    #[must_use]
+    pub fn frame_pointers(&self) -> bool {
+        self.frame_pointers
+    }
+
+    /// The link address of kernel code that runs here: early code runs at its physical address.
+    #[must_use]
+    pub fn linked(&self, address: u64) -> u64 {
+        if address < IDENTITY_END && self.code(address).is_none() {
+            let linked = address + KERNEL_MAP;
+            if self.code(linked).is_some() {
+                return linked;
+            }
+        }
+        address
+    }
+
+    /// The function that holds an address, and where it begins. Parts that the compiler split off count as functions.
+    #[must_use]
+    pub fn function(&self, address: u64) -> Option<(u64, &str)> {
+        let code = self.section(address)?;
+        let after = self
+            .functions
+            .partition_point(|(start, _)| *start <= address);
+        let (start, name) = self.functions.get(after.checked_sub(1)?)?;
+        (*start >= code.start).then_some((*start, name.as_str()))
+    }
+
+    /// Where a function of this name begins.
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<u64> {
+        self.functions
+            .iter()
+            .find(|function| function.1 == name)
+            .map(|function| function.0)
+    }
+
+    /// The bytes of code from an address to its section's end.
+    #[must_use]
+    pub fn code(&self, address: u64) -> Option<&[u8]> {
+        let code = self.section(address)?;
+        code.bytes.get((address - code.start) as usize..)
+    }
+
+    /// Up to `N` bytes in front of an address.
+    #[must_use]
+    pub fn before<const N: usize>(&self, address: u64) -> Option<&[u8]> {
+        let code = self.section(address.checked_sub(1)?)?;
+        let end = (address - code.start) as usize;
+        code.bytes.get(end.saturating_sub(N)..end)
+    }
+
+    fn section(&self, address: u64) -> Option<&Code> {
+        let after = self.code.partition_point(|code| code.start <= address);
+        let code = self.code.get(after.checked_sub(1)?)?;
+        (address - code.start < code.bytes.len() as u64).then_some(code)
+    }
+
+    fn keeps_frame_pointers(&self) -> bool {
+        let functions = self.functions.iter().take(PROBED);
+        let (mut with, mut without) = (0_u32, 0_u32);
+        for (start, _) in functions {
+            let head = self.code(*start).map(|code| &code[..code.len().min(16)]);
+            if head.is_some_and(|head| head.windows(4).any(|four| four == PROLOGUE)) {
+                with += 1;
+            } else {
+                without += 1;
+            }
+        }
+        with > without
+    }
+}
+
+/// Symbols in code that are no functions: padding in front of them, and the compiler's labels.
+fn is_function(name: &str) -> bool {
+    !(name.is_empty()
+        || name.starts_with("__pfx_")
+        || name.starts_with("__cfi_")
+        || name.starts_with(".L"))
+}

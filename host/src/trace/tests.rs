@@ -1,0 +1,161 @@
+//! The unwinders on made-up code, and everything that reads what a guest wrote on noise.
+
+use super::image::Image;
+use super::raw::How;
+use super::stamps::{self, Scale, Tick};
+use super::unwind::{self, Stack, Start, scan};
+use crate::memory::{GuestMemory, Pages};
+use crate::symbols::Symbols;
+use jiffy_abi::trace as abi;
+use proptest::prelude::*;
+
+/// Where the made-up code lies.
+const CODE: u64 = 0xffff_ffff_8100_0000;
+
+/// Functions of 64 bytes, `names` in order; each calls the next one, its return address at +32.
+fn image(names: &[&str], prologue: &[u8]) -> Image {
+    let mut code = vec![0x90; 64 * names.len()];
+    for index in 0..names.len() {
+        let at = 64 * index;
+        code[at..at + prologue.len()].copy_from_slice(prologue);
+        code[at + 27] = 0xe8;
+        // From the call's end, at +32, to the next function's start.
+        code[at + 28..at + 32].copy_from_slice(&32_i32.to_le_bytes());
+    }
+    let functions = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (address(index, 0), (*name).to_owned()));
+    Image::of_parts(CODE, code, functions.collect())
+}
+
+fn address(function: usize, offset: u64) -> u64 {
+    CODE + 64 * function as u64 + offset
+}
+
+fn bytes(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+#[test]
+fn a_scan_passes_over_what_old_calls_left() {
+    let image = image(&["start", "middle", "old", "leaf", "end"], &[]);
+    // leaf was called by old, old by middle, middle by start; a stale return address of start lies in between.
+    let stack = bytes(&[
+        7,
+        address(2, 32),
+        address(0, 32),
+        CODE + 1,
+        address(1, 32),
+        0,
+        address(0, 32),
+    ]);
+    let chain = scan::walk(&image, address(3, 5), Stack::new(0x1000, &stack));
+    assert_eq!(chain, [address(2, 32), address(1, 32), address(0, 32)]);
+}
+
+#[test]
+fn early_code_is_named_by_its_link_address() {
+    let image = image(&["start", "leaf"], &[]);
+    assert_eq!(image.linked(0x100_0040), address(1, 0));
+    assert_eq!(image.linked(0x900_0000), 0x900_0000);
+    assert_eq!(image.function(address(1, 3)), Some((address(1, 0), "leaf")));
+    assert_eq!(image.function(0x10), None);
+}
+
+#[test]
+fn frame_pointers_are_followed_upwards_only() {
+    let image = image(&["start", "middle", "leaf"], &[0x55, 0x48, 0x89, 0xe5]);
+    assert!(image.frame_pointers());
+    let start = Start {
+        ip: address(2, 20),
+        sp: 0x1000,
+        bp: 0x1010,
+    };
+    // At 0x1010 the frame of leaf, at 0x1020 that of middle, which points back to itself.
+    let stack = bytes(&[0, 0, 0x1020, address(1, 32), 0x1020, address(0, 32)]);
+    let (chain, how) = unwind::callers(&image, start, Stack::new(0x1000, &stack));
+    assert_eq!(how, How::FramePointers);
+    assert_eq!(chain, [address(1, 32), address(0, 32)]);
+}
+
+#[test]
+fn times_go_both_ways_from_the_first_reading() {
+    let scale = Scale {
+        first: Tick { tsc: 1000, us: 1.0 },
+        last: Tick { tsc: 3000, us: 2.0 },
+    };
+    assert!((scale.us(2000) - 1.5).abs() < 1e-9);
+    assert!((scale.us(0) - 0.5).abs() < 1e-9);
+}
+
+const SCALE: Scale = Scale {
+    first: Tick { tsc: 0, us: 0.0 },
+    last: Tick { tsc: 1000, us: 1.0 },
+};
+
+/// A guest whose trace buffer, at 1 MiB, holds these bytes.
+fn with_buffer(buffer: &[u8]) -> (GuestMemory, Symbols) {
+    let memory = GuestMemory::new(8, Pages::Small).unwrap();
+    memory.write(1 << 20, buffer).unwrap();
+    let symbols = Symbols::of([("boot_trace_buffer", super::image::KERNEL_MAP + (1 << 20))]);
+    (memory, symbols)
+}
+
+fn header(capacity: u32, count: u32) -> Vec<u8> {
+    let version = abi::BOOT_TRACE_VERSION | 24 << 16;
+    [abi::BOOT_TRACE_MAGIC, version, capacity, count]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect()
+}
+
+#[test]
+fn stamps_are_read_as_the_kernel_wrote_them() {
+    let mut buffer = header(3, 5);
+    for (tsc, label, kind) in [
+        (1000_u64, super::image::KERNEL_MAP + 4096, 0_u64),
+        (2000, 77, 1),
+        (0, 77, 2),
+    ] {
+        buffer.extend(bytes(&[tsc, label, kind]));
+    }
+    let (memory, symbols) = with_buffer(&buffer);
+    memory.write(4096, b"setup\x1barch\0").unwrap();
+    let (stamps, lost) = stamps::read(&memory, &symbols, SCALE);
+    assert_eq!(lost, 2);
+    let seen: Vec<_> = stamps
+        .iter()
+        .map(|stamp| (stamp.us, stamp.name.as_str(), stamp.address))
+        .collect();
+    assert_eq!(seen, [(1.0, "setup?arch", 0), (2.0, "", 77)]);
+}
+
+proptest! {
+    #[test]
+    fn no_stack_makes_the_unwinders_panic(
+        offsets in prop::collection::vec(0_u64..400, 0..200), ip in 0_u64..400, sp: u64, bp: u64, framed: bool,
+    ) {
+        let prologue: &[u8] = if framed { &[0x55, 0x48, 0x89, 0xe5] } else { &[] };
+        let image = image(&["a", "b.cold", "b", "c"], prologue);
+        let stack = bytes(&offsets.iter().map(|offset| CODE + offset).collect::<Vec<_>>());
+        let (chain, _) = unwind::callers(&image, Start { ip: CODE + ip, sp, bp }, Stack::new(sp, &stack));
+        prop_assert!(chain.len() <= unwind::MAX_FRAMES);
+    }
+
+    #[test]
+    fn no_trace_buffer_makes_the_reader_panic(capacity: u32, count: u32, noise: Vec<u8>) {
+        let mut buffer = header(capacity, count);
+        buffer.extend(noise);
+        let (memory, symbols) = with_buffer(&buffer);
+        let (stamps, _) = stamps::read(&memory, &symbols, SCALE);
+        prop_assert!(stamps.len() <= capacity.min(count) as usize);
+    }
+
+    #[test]
+    fn no_file_makes_the_image_panic(noise in prop::collection::vec(any::<u8>(), 0..512)) {
+        let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+        file.extend(noise);
+        prop_assert!(!Image::parse(&file).has_symbols());
+    }
+}

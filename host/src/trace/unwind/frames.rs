@@ -1,0 +1,45 @@
+//! Frame pointers: RBP points to the caller's RBP, with the return address above it.
+
+use super::{MAX_FRAMES, Stack, Start, scan};
+use crate::trace::image::Image;
+
+/// `push %rbp`.
+const PUSH_BP: u8 = 0x55;
+
+/// The callers, innermost first.
+#[must_use]
+pub fn walk(image: &Image, start: Start, stack: Stack<'_>) -> Vec<u64> {
+    let mut chain = Vec::new();
+    chain.extend(before_the_frame(image, start, stack));
+    let mut bp = start.bp;
+    while chain.len() < MAX_FRAMES {
+        let (Some(next), Some(address)) = (stack.word(bp), stack.word(bp.wrapping_add(8))) else {
+            break;
+        };
+        let address = image.linked(address);
+        if !scan::is_return_address(image, address) {
+            break;
+        }
+        chain.push(address);
+        // Frames lie above each other: anything else is damage, or the stack's end.
+        if next <= bp {
+            break;
+        }
+        bp = next;
+    }
+    chain
+}
+
+/// The return address of a function that has not set up its frame yet.
+fn before_the_frame(image: &Image, start: Start, stack: Stack<'_>) -> Option<u64> {
+    let (begin, _) = image.function(start.ip)?;
+    let done = image.code(begin)?.get(..(start.ip - begin) as usize)?;
+    // endbr64 or the tracer's five bytes of nop may come first; later, the frame is there.
+    if done.len() > 10 {
+        return None;
+    }
+    let pushed = done.contains(&PUSH_BP);
+    let at = start.sp.wrapping_add(if pushed { 8 } else { 0 });
+    let address = image.linked(stack.word(at)?);
+    scan::is_return_address(image, address).then_some(address)
+}

@@ -1,0 +1,152 @@
+//! ORC: the kernel's own unwind tables, an entry per range of code that says where the caller's frame is.
+//!
+//! Source: arch/x86/include/asm/orc_types.h and arch/x86/kernel/unwind_orc.c of Linux 6.4 and later, which are the
+//! ones with a section `.orc_header`; earlier layouts are not read.
+
+use super::{MAX_FRAMES, Stack, Start};
+use crate::trace::image::Image;
+use object::{Object, ObjectSection};
+
+/// `struct orc_entry`.
+const ENTRY: usize = 6;
+
+/// `ORC_REG_*`.
+const REG_PREV_SP: u8 = 1;
+const REG_BP: u8 = 4;
+const REG_SP: u8 = 5;
+const REG_BP_INDIRECT: u8 = 8;
+const REG_SP_INDIRECT: u8 = 9;
+
+/// `ORC_TYPE_*`.
+const TYPE_END: u8 = 1;
+const TYPE_CALL: u8 = 2;
+const TYPE_REGS: u8 = 3;
+const TYPE_REGS_PARTIAL: u8 = 4;
+
+/// Offsets in `struct pt_regs`.
+const REGS_BP: u64 = 4 * 8;
+const REGS_IP: u64 = 16 * 8;
+const REGS_SP: u64 = 19 * 8;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    sp_offset: i16,
+    bp_offset: i16,
+    sp_reg: u8,
+    bp_reg: u8,
+    kind: u8,
+    signal: bool,
+}
+
+/// The tables, sorted by address.
+#[derive(Debug)]
+pub struct Orc(Vec<(u64, Entry)>);
+
+impl Orc {
+    /// The tables of a vmlinux; `None` if it has none, or none that are known here.
+    #[must_use]
+    pub fn parse(file: &object::File<'_>) -> Option<Self> {
+        file.section_by_name(".orc_header")?;
+        let ips = file.section_by_name(".orc_unwind_ip")?;
+        let (start, ips) = (ips.address(), ips.data().ok()?);
+        let entries = file.section_by_name(".orc_unwind")?.data().ok()?;
+        let mut table: Vec<_> = ips
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .zip(entries.as_chunks::<ENTRY>().0)
+            .enumerate()
+            .map(|(index, (offset, entry))| {
+                let at = start.wrapping_add(4 * index as u64);
+                let offset = i64::from(i32::from_le_bytes(*offset));
+                (at.wrapping_add_signed(offset), Entry::new(*entry))
+            })
+            .collect();
+        table.sort_by_key(|(address, _)| *address);
+        (!table.is_empty()).then_some(Orc(table))
+    }
+
+    fn find(&self, address: u64) -> Option<Entry> {
+        let after = self.0.partition_point(|(start, _)| *start <= address);
+        Some(self.0.get(after.checked_sub(1)?)?.1)
+    }
+
+    /// The callers, innermost first, and whether the walk came to the stack's end.
+    #[must_use]
+    pub fn walk(&self, image: &Image, start: Start, stack: Stack<'_>) -> (Vec<u64>, bool) {
+        let mut chain = Vec::new();
+        let (mut at, mut signal) = (start, true);
+        while chain.len() < MAX_FRAMES {
+            // A return address may be the first byte after its function; the call is in front of it.
+            let ip = if signal { at.ip } else { at.ip.wrapping_sub(1) };
+            let Some(entry) = self.find(ip).filter(|_| image.code(ip).is_some()) else {
+                return (chain, false);
+            };
+            if entry.kind == TYPE_END {
+                return (chain, true);
+            }
+            let Some(next) = entry.step(image, at, stack) else {
+                return (chain, false);
+            };
+            // Up the stack, always: anything else is damage.
+            if next.sp <= at.sp || image.code(next.ip).is_none() {
+                return (chain, false);
+            }
+            chain.push(next.ip);
+            signal = entry.signal;
+            at = next;
+        }
+        (chain, false)
+    }
+}
+
+impl Entry {
+    fn new(bytes: [u8; ENTRY]) -> Self {
+        let [a, b, c, d, regs, kind] = bytes;
+        Entry {
+            sp_offset: i16::from_le_bytes([a, b]),
+            bp_offset: i16::from_le_bytes([c, d]),
+            sp_reg: regs & 0xf,
+            bp_reg: regs >> 4,
+            kind: kind & 7,
+            signal: kind & 8 != 0,
+        }
+    }
+
+    fn step(&self, image: &Image, at: Start, stack: Stack<'_>) -> Option<Start> {
+        let offset = i64::from(self.sp_offset);
+        let sp = match self.sp_reg {
+            REG_SP => at.sp.wrapping_add_signed(offset),
+            REG_BP => at.bp.wrapping_add_signed(offset),
+            REG_SP_INDIRECT => stack.word(at.sp)?.wrapping_add_signed(offset),
+            REG_BP_INDIRECT => stack.word(at.bp.wrapping_add_signed(offset))?,
+            // The others are of places that hold a stack pointer in another register, which a sample does not have.
+            _ => return None,
+        };
+        let mut next = Start { sp, ..at };
+        match self.kind {
+            TYPE_CALL => next.ip = stack.word(sp.wrapping_sub(8))?,
+            TYPE_REGS => {
+                next = Start {
+                    ip: stack.word(sp.wrapping_add(REGS_IP))?,
+                    sp: stack.word(sp.wrapping_add(REGS_SP))?,
+                    bp: stack.word(sp.wrapping_add(REGS_BP))?,
+                };
+            }
+            TYPE_REGS_PARTIAL => {
+                // Only the frame that the processor pushed: RIP first.
+                next.ip = stack.word(sp)?;
+                next.sp = stack.word(sp.wrapping_add(24))?;
+            }
+            _ => return None,
+        }
+        next.ip = image.linked(next.ip);
+        let offset = i64::from(self.bp_offset);
+        match self.bp_reg {
+            REG_PREV_SP => next.bp = stack.word(sp.wrapping_add_signed(offset))?,
+            REG_BP => next.bp = stack.word(at.bp.wrapping_add_signed(offset))?,
+            _ => {}
+        }
+        Some(next)
+    }
+}

@@ -1,0 +1,157 @@
+//! A call chain from nothing but the stack's words: those that are return addresses, and of these the ones that fit
+//! together.
+//!
+//! A word is taken for a return address when a call instruction precedes it. Old calls leave such words behind, so
+//! the chain is chosen in which most direct calls go to the very function that is called next in the chain.
+
+use super::{MAX_FRAMES, Stack};
+use crate::trace::image::Image;
+
+/// Words that are considered. A kernel stack has some 10 to 40.
+const MAX_CANDIDATES: usize = 128;
+
+/// What a link of a chain is worth.
+const DIRECT: i32 = 4;
+const INDIRECT: i32 = 0;
+const MISMATCH: i32 = -3;
+
+/// Where a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Known(u64),
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    address: u64,
+    target: Target,
+    /// Where its function begins.
+    function: u64,
+}
+
+/// The callers of the function at `ip`, innermost first.
+#[must_use]
+pub fn walk(image: &Image, ip: u64, stack: Stack<'_>) -> Vec<u64> {
+    let candidates: Vec<_> = stack
+        .words()
+        .filter_map(|word| candidate(image, image.linked(word)))
+        .take(MAX_CANDIDATES)
+        .collect();
+    let best = chain(function(image, ip), &candidates);
+    best.into_iter()
+        .take(MAX_FRAMES)
+        .map(|index| candidates[index].address)
+        .collect()
+}
+
+/// Whether this is an address that a call returns to.
+#[must_use]
+pub fn is_return_address(image: &Image, address: u64) -> bool {
+    target(image, address).is_some()
+}
+
+fn candidate(image: &Image, address: u64) -> Option<Candidate> {
+    let target = target(image, address)?;
+    // The call may be its function's last instruction, so the function is that of the byte before.
+    let function = function(image, address - 1);
+    Some(Candidate {
+        address,
+        target,
+        function,
+    })
+}
+
+/// The start of a function; of its hot part, for what the compiler split off as cold. 0 if it is not known.
+fn function(image: &Image, address: u64) -> u64 {
+    let Some((start, name)) = image.function(address) else {
+        return 0;
+    };
+    match name.split_once(".cold") {
+        Some((hot, _)) => image.address(hot).unwrap_or(start),
+        None => start,
+    }
+}
+
+/// Where the call in front of an address goes; `None` if there is no call.
+fn target(image: &Image, address: u64) -> Option<Target> {
+    let bytes = image.before::<7>(address)?;
+    let tail = |count: usize| bytes.get(bytes.len().checked_sub(count)?..);
+    if let Some([0xe8, offset @ ..]) = tail(5) {
+        let offset = i32::from_le_bytes(offset.try_into().ok()?);
+        let to = address.wrapping_add_signed(i64::from(offset));
+        if image.code(to).is_some() {
+            // A call of a thunk is an indirect call in disguise.
+            let thunk = image
+                .function(to)
+                .is_some_and(|(_, name)| name.starts_with("__x86_indirect"));
+            return Some(if thunk {
+                Target::Unknown
+            } else {
+                Target::Known(to)
+            });
+        }
+    }
+    // ff /2, by the length that its ModRM byte asks for (AMD64 manual, volume 3, chapter 1.4).
+    let indirect = (2..=7).any(|count| match tail(count) {
+        Some([0xff, modrm, rest @ ..]) => {
+            modrm >> 3 & 7 == 2 && operand(*modrm, rest) == rest.len()
+        }
+        _ => false,
+    });
+    indirect.then_some(Target::Unknown)
+}
+
+/// Bytes of SIB and displacement.
+fn operand(modrm: u8, rest: &[u8]) -> usize {
+    let (mode, rm) = (modrm >> 6, modrm & 7);
+    if mode == 3 {
+        return 0;
+    }
+    let sib = usize::from(rm == 4);
+    let base_only = sib == 1 && rest.first().is_some_and(|sib| sib & 7 == 5);
+    let displacement = match mode {
+        0 if rm == 5 || base_only => 4,
+        0 => 0,
+        1 => 1,
+        _ => 4,
+    };
+    sib + displacement
+}
+
+/// What it is worth that this candidate calls that function.
+fn worth(candidate: &Candidate, callee: u64) -> i32 {
+    match candidate.target {
+        Target::Known(to) if to == callee => DIRECT,
+        Target::Unknown => INDIRECT,
+        Target::Known(_) => MISMATCH,
+    }
+}
+
+/// The indices of the best chain, by dynamic programming from the stack's far end.
+fn chain(first: u64, candidates: &[Candidate]) -> Vec<usize> {
+    let count = candidates.len();
+    // For each candidate: the worth of the best chain behind it, and that chain's first member.
+    let mut best: Vec<(i32, Option<usize>)> = vec![(0, None); count];
+    let after = |from: usize, callee: u64, best: &[(i32, Option<usize>)]| {
+        let mut found = (0, None);
+        for next in from..count {
+            let score = worth(&candidates[next], callee) + best[next].0;
+            // The nearest of equals; a chain that ends is worth 0, and a longer one is preferred to it.
+            if score > found.0 || (score == found.0 && found.1.is_none()) {
+                found = (score, Some(next));
+            }
+        }
+        found
+    };
+    for index in (0..count).rev() {
+        best[index] = after(index + 1, candidates[index].function, &best);
+    }
+    let mut chain = Vec::new();
+    let mut next = after(0, first, &best).1;
+    while let Some(index) = next {
+        chain.push(index);
+        next = best[index].1;
+    }
+    chain
+}
