@@ -44,12 +44,18 @@ enum Vmm {
     QemuTcg,
 }
 
-/// Examples:
-///   cargo xtask boot --install
-///   cargo xtask boot --profile min --on lab --json
-///   echo hello | cargo xtask boot -- /usr/bin/tr a-z A-Z
+const EXAMPLES: &str = "\
+Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 1 the build failed;
+2 bad usage.
+
+Examples:
+  cargo xtask boot --install
+  cargo xtask boot --profile min --on lab --json
+  echo hello | cargo xtask boot -- /usr/bin/tr a-z A-Z";
+
+/// What to boot, where, and what to run in it.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct BootOptions {
     #[command(flatten)]
     build: BuildOptions,

@@ -44,8 +44,15 @@ pub(crate) struct BuildOptions {
     pub(crate) json: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask build --install
+  cargo xtask build --profile min --kernel-source ../linux
+  cargo xtask build --kernel-source https://cdn.kernel.org/pub/linux/kernel/v6.x/linux-6.12.tar.xz";
+
 /// What `cargo xtask build` takes besides.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Command {
     #[command(flatten)]
     options: BuildOptions,

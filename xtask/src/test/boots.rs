@@ -81,11 +81,19 @@ pub(crate) fn checks() -> Vec<Check> {
         }));
     }
     checks.push(Check::new("lab/repeats", repeats));
+    checks.push(Check::new("lab/runs", runs));
     checks
 }
 
 fn in_place(place: Place) -> Vec<Check> {
     let mut checks = Vec::new();
+    if place.name != QEMU.name {
+        // QEMU starts a vmlinux by PVH, which the flat kernel does without.
+        let name = format!("{}/flat/ready", place.name);
+        checks.push(Check::new(name, move |context| {
+            ready(context, place, "flat").map(|_| ())
+        }));
+    }
     for profile in ["min", "default"] {
         let name = format!("{}/{profile}/ready", place.name);
         checks.push(Check::new(name, move |context| {
@@ -187,6 +195,18 @@ fn timeout(context: &Context<'_>, place: Place) -> Result<()> {
         .timeout(240)
         .run(context)?
         .ended_with(124)?;
+    Ok(())
+}
+
+fn runs(context: &Context<'_>) -> Result<()> {
+    let ran = boot(context, LAB, "min", &["--json", "--runs", "3"])?.run(context)?;
+    let report = ran.ended_with(0)?.json()?;
+    ensure!(
+        report["runs"].as_array().map(Vec::len) == Some(3),
+        "{report}"
+    );
+    let spread = &report["summary"]["us"]["to_ready"];
+    ensure!(spread["p50"].as_f64() > Some(0.0), "{report}");
     Ok(())
 }
 

@@ -22,11 +22,14 @@ use crate::layout::Layout;
 use crate::source::SourceOptions;
 use crate::ui::Ui;
 
-/// Examples:
-///   cargo xtask test --install
-///   cargo xtask test --only lab/
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test --install
+  cargo xtask test --only lab/";
+
+/// Which checks, of what.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct TestOptions {
     #[command(flatten)]
     source: SourceOptions,
