@@ -23,6 +23,8 @@ const REPEATS: f64 = 0.01;
 struct Place {
     name: &'static str,
     options: &'static [&'static str],
+    /// The longest that a guest may take: software KVM boots `default` in some 40 s of a busy machine.
+    timeout: &'static str,
     /// `kvm.kind` in the report: one of these.
     kinds: &'static [&'static str],
 }
@@ -30,18 +32,21 @@ struct Place {
 const LAB: Place = Place {
     name: "lab",
     options: &["--on", "lab"],
+    timeout: "60",
     kinds: &["lab"],
 };
 
 const HOST: Place = Place {
     name: "host",
     options: &["--on", "host"],
+    timeout: "150",
     kinds: &["hardware", "software"],
 };
 
 const QEMU: Place = Place {
     name: "qemu",
     options: &["--vmm", "qemu-tcg"],
+    timeout: "60",
     kinds: &[],
 };
 
@@ -149,7 +154,14 @@ fn boot(context: &Context<'_>, place: Place, profile: &str, more: &[&str]) -> Re
 }
 
 fn ready(context: &Context<'_>, place: Place, profile: &str) -> Result<Value> {
-    let ran = boot(context, place, profile, &["--json"])?.run(context)?;
+    let ran = boot(
+        context,
+        place,
+        profile,
+        &["--timeout", place.timeout, "--json"],
+    )?
+    .timeout(200)
+    .run(context)?;
     let report = ran.ended_with(0)?.json()?;
     ensure!(report["outcome"] == "ready", "{report}");
     ensure!(report["schema"] == 1, "{report}");
@@ -164,7 +176,8 @@ fn ready(context: &Context<'_>, place: Place, profile: &str) -> Result<Value> {
 
 fn program(context: &Context<'_>, place: Place, profile: &str, shell: &[&str]) -> Result<()> {
     let arguments = ["-c", SCRIPT, "sh", "one  word", "two"];
-    let words = [&["--quiet", "--"], shell, &arguments].concat();
+    let options = ["--timeout", place.timeout, "--quiet", "--"];
+    let words = [&options, shell, &arguments].concat();
     // The ports of QEMU's debug devices take output only: the program's input is empty there.
     let heard = if place.name == QEMU.name {
         ""
@@ -173,6 +186,7 @@ fn program(context: &Context<'_>, place: Place, profile: &str, shell: &[&str]) -
     };
     let ran = boot(context, place, profile, &words)?
         .stdin("a line\nanother\n")
+        .timeout(200)
         .run(context)?;
     ran.ended_with(7)?
         .printed(&format!("one  word and {heard}\n"))?;
