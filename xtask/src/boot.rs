@@ -20,6 +20,7 @@ use crate::lab;
 use crate::layout::Layout;
 use crate::payload::{Payload, existing};
 use crate::ui::Ui;
+use crate::units::{mebibytes, seconds};
 use crate::userland;
 
 /// Where the runner runs.
@@ -44,12 +45,18 @@ enum Vmm {
     QemuTcg,
 }
 
-/// Examples:
-///   cargo xtask boot --install
-///   cargo xtask boot --profile min --on lab --json
-///   echo hello | cargo xtask boot -- /usr/bin/tr a-z A-Z
+const EXAMPLES: &str = "\
+Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 1 the build failed;
+2 bad usage.
+
+Examples:
+  cargo xtask boot --install
+  cargo xtask boot --profile min --on lab --json
+  echo hello | cargo xtask boot -- /usr/bin/tr a-z A-Z";
+
+/// What to boot, where, and what to run in it.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct BootOptions {
     #[command(flatten)]
     build: BuildOptions,
@@ -284,49 +291,4 @@ fn in_qemu(
         payload: Payload::new(&options.program),
     };
     guest::boot(ui, &Cache::open()?, &boot)
-}
-
-fn seconds(text: &str) -> Result<Duration> {
-    text.parse()
-        .ok()
-        .filter(|seconds: &f64| *seconds > 0.0)
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| {
-            usage(format!(
-                "--timeout {text}: give a number of seconds above 0"
-            ))
-        })
-}
-
-/// As the runner reads it: MiB without a suffix.
-fn mebibytes(text: &str) -> Result<u64> {
-    let (number, shift) = match text.as_bytes().last() {
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 0),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 10),
-        _ => (text, 0),
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
-        .filter(|mib| (1..1 << 20).contains(mib))
-        .ok_or_else(|| usage(format!("--memory {text}: give a size such as 128M or 1G")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_times_are_read_or_refused() {
-        assert_eq!(mebibytes("128M").unwrap(), 128);
-        assert_eq!(mebibytes("2G").unwrap(), 2048);
-        for bad in ["", "M", "-1", "0", "1T", "99999999G"] {
-            assert!(mebibytes(bad).is_err(), "{bad}");
-        }
-        assert_eq!(seconds("0.5").unwrap(), Duration::from_millis(500));
-        for bad in ["0", "-1", "inf", "NaN", "x"] {
-            assert!(seconds(bad).is_err(), "{bad}");
-        }
-    }
 }

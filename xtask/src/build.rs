@@ -16,7 +16,7 @@ use crate::layout::Layout;
 use crate::series::Series;
 use crate::source::{self, SourceOptions};
 use crate::tree;
-use crate::ui::Ui;
+use crate::ui::{Ui, print};
 use crate::userland;
 
 /// The profile of the halting kernel, which no kernel source is needed for.
@@ -44,8 +44,15 @@ pub(crate) struct BuildOptions {
     pub(crate) json: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask build --install
+  cargo xtask build --profile min --kernel-source ../linux
+  cargo xtask build --kernel-source https://cdn.kernel.org/pub/linux/kernel/v6.x/linux-6.12.tar.xz";
+
 /// What `cargo xtask build` takes besides.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Command {
     #[command(flatten)]
     options: BuildOptions,
@@ -76,12 +83,9 @@ pub(crate) fn run(layout: &Layout, command: &Command) -> Result<()> {
             .iter()
             .map(|step| json!({"name": step.name, "seconds": step.time.as_secs_f64()}))
             .collect();
-        println!(
-            "{}",
-            json!({"schema": 1, "profile": options.profile, "vmlinux": made.vmlinux,
-                "compat": made.compat, "initramfs": made.initramfs, "runner": runner, "steps": steps})
-        );
-        return Ok(());
+        let made = json!({"schema": 1, "profile": options.profile, "vmlinux": made.vmlinux,
+                "compat": made.compat, "initramfs": made.initramfs, "runner": runner, "steps": steps});
+        return print(&made.to_string());
     }
     let files = [
         Some(made.vmlinux),

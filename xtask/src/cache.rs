@@ -9,8 +9,9 @@
 //! A build that is killed leaves its tmp directory and loses its lock: the next one finds the lock free and sweeps.
 
 use std::env;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -233,7 +234,11 @@ pub(crate) fn make_dir(path: &Path) -> Result<()> {
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let writing = || format!("writing {}", path.display());
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).with_context(writing)?;
+    // Readable as the user's umask says, where a temporary file's own default is to be private.
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(dir)
+        .with_context(writing)?;
     io::Write::write_all(&mut file, bytes).with_context(writing)?;
     file.persist(path).with_context(writing)?;
     Ok(())

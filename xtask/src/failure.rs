@@ -45,7 +45,7 @@ pub(crate) fn fault(message: impl Into<String>) -> anyhow::Error {
 
 /// Prints the error as one line and gives its status.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("jiffy: {error:#}");
+    crate::ui::complain(&format!("{error:#}"));
     ExitCode::from(status(error))
 }
 

@@ -11,7 +11,7 @@ use crate::cache::{Cache, write};
 use crate::failure;
 use crate::payload::Payload;
 use crate::qemu::{self, Ended, Machine};
-use crate::ui::Ui;
+use crate::ui::{Ui, print};
 
 /// The machine Firecracker was the model for.
 const MICROVM: &str = "microvm,isa-serial=on,rtc=off";
@@ -65,11 +65,9 @@ pub(crate) fn boot(ui: &Ui, cache: &Cache, boot: &Boot<'_>) -> Result<u8> {
     let (outcome, status) = judge(&ended, boot.payload.is_some())?;
     if boot.json {
         let ready = ended.ready.unwrap_or_default().as_micros() as u64;
-        println!(
-            "{}",
-            json!({"schema": 1, "outcome": outcome, "exit_code": status, "vmm": format!("qemu-{}", boot.accelerator),
-                "memory_mib": boot.memory_mib, "cpus": 1, "us": {"to_ready": ready}})
-        );
+        let report = json!({"schema": 1, "outcome": outcome, "exit_code": status, "vmm": format!("qemu-{}", boot.accelerator),
+                "memory_mib": boot.memory_mib, "cpus": 1, "us": {"to_ready": ready}});
+        print(&report.to_string())?;
     } else if let Some(ready) = ended.ready {
         ui.say(&format!(
             "{outcome}: ready after {:.0} ms of QEMU, its start included",

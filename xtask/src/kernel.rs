@@ -83,7 +83,13 @@ pub(crate) fn build(
             let _base = cache.lock(&format!("build-{}-{profile}", base.key))?;
             seed_build(tree, &base.build_dir(profile), &dir, patches)?;
         }
-        compile(ui, tree, recipe, &dir)?;
+        let variant = if seed.is_some() {
+            " for software KVM"
+        } else {
+            ""
+        };
+        let step = format!("compile the {profile} kernel{variant}");
+        compile(ui, tree, recipe, &dir, &step)?;
         for (from, to) in [("vmlinux", "vmlinux"), (".config", "config")] {
             let from = dir.join(from);
             fs::copy(&from, aside.join(to))
@@ -150,15 +156,12 @@ fn seed_build(tree: &Tree, from: &Path, to: &Path, patches: &crate::series::Seri
     fs::rename(&aside, to).with_context(|| format!("moving {} to its place", aside.display()))
 }
 
-fn compile(ui: &Ui, tree: &Tree, recipe: &Recipe<'_>, dir: &Path) -> Result<()> {
+fn compile(ui: &Ui, tree: &Tree, recipe: &Recipe<'_>, dir: &Path, step: &str) -> Result<()> {
     crate::cache::make_dir(dir)?;
     let marker = dir.join(UNDER_WAY);
     fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
     let make = Make::new(tree.path(), dir, recipe.jobs);
-    let made = configure(&make, recipe, dir).and_then(|()| {
-        let name = format!("compile the {} kernel", recipe.profile);
-        make.compile(ui, &name)
-    });
+    let made = configure(&make, recipe, dir).and_then(|()| make.compile(ui, step));
     // Make ended by itself, whatever it ended with: it removed what it had not finished.
     fs::remove_file(&marker).with_context(|| format!("removing {}", marker.display()))?;
     made

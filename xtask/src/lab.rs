@@ -16,7 +16,7 @@ use crate::guest::judge;
 use crate::layout::Layout;
 use crate::payload::{Payload, pack, read};
 use crate::qemu::{self, Machine};
-use crate::ui::Ui;
+use crate::ui::{Ui, print};
 use crate::userland;
 
 /// The profile of the lab's kernel.
@@ -101,7 +101,7 @@ pub(crate) fn run(
         scratch.path(),
     )?;
     if ended.timed_out && run.json {
-        println!("{}", timed_out(run));
+        print(&timed_out(run).to_string())?;
     }
     if ended.timed_out {
         ui.say(&format!(

@@ -4,6 +4,7 @@ mod boot;
 mod build;
 mod cache;
 mod config;
+mod diff;
 mod digest;
 mod failure;
 mod guest;
@@ -20,6 +21,7 @@ mod source;
 mod test;
 mod tree;
 mod ui;
+mod units;
 mod userland;
 
 use std::process::ExitCode;

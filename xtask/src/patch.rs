@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::layout::Layout;
 use crate::series::Series;
+use crate::ui::print;
 
 /// The series, and the tree it is for.
 #[derive(Args)]
@@ -43,17 +44,17 @@ pub(crate) fn run(layout: &Layout, options: &PatchOptions) -> Result<()> {
     match &options.action {
         Action::List => {
             for patch in series.patches() {
-                println!("{}  {}", patch.name, patch.subject);
+                print(&format!("{}  {}", patch.name, patch.subject))?;
             }
+            Ok(())
         }
         Action::Check(Tree { tree }) => {
             series.stage(tree)?;
-            println!("{count} patches apply to {}", tree.display());
+            print(&format!("{count} patches apply to {}", tree.display()))
         }
         Action::Apply(Tree { tree }) => {
             series.stage(tree)?.install(tree)?;
-            println!("{count} patches applied to {}", tree.display());
+            print(&format!("{count} patches applied to {}", tree.display()))
         }
     }
-    Ok(())
 }

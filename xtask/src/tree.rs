@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
@@ -103,8 +104,14 @@ fn extract(ui: &Ui, tarball: &Path, to: &Path) -> Result<()> {
     let mut child = tar
         .env("XZ_DEFAULTS", "--threads=0")
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .context("running tar; is it installed?")?;
+    // Its first complaint tells; when the pipe is closed behind that, tar ends with its second one.
+    let complaint = child
+        .stderr
+        .take()
+        .map(|stderr| thread::spawn(move || BufReader::new(stderr).lines().next()));
     if let Some(names) = child.stdout.take() {
         for line in BufReader::new(names).split(b'\n') {
             line.context("reading what tar says")?;
@@ -112,10 +119,11 @@ fn extract(ui: &Ui, tarball: &Path, to: &Path) -> Result<()> {
         }
     }
     if !child.wait().context("waiting for tar")?.success() {
-        bail!(
-            "tar could not extract {}; its message is above",
-            tarball.display()
-        );
+        let complaint = complaint
+            .and_then(|thread| thread.join().ok()?)
+            .and_then(Result::ok)
+            .unwrap_or_default();
+        bail!("extracting {}: {complaint}", tarball.display());
     }
     if !to.join("Kbuild").is_file() {
         bail!("{} holds no kernel source tree", tarball.display());

@@ -2,13 +2,30 @@
 //! Everything goes to stderr; stdout belongs to results.
 
 use std::cell::RefCell;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Without a terminal, a line each time this many per cent more are done.
 const PLAIN_PERCENT: u64 = 25;
+
+/// Prints a result's line on stdout. Nobody reading it is no error; a full disk is.
+pub(crate) fn print(line: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line for a person on stderr. When that fails there is nowhere left to say so.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "jiffy: {line}");
+}
 
 /// A finished step and its duration, for the summary after a boot.
 #[derive(Clone, Debug)]
@@ -35,7 +52,7 @@ impl Ui {
     /// One line for a person.
     pub(crate) fn say(&self, line: &str) {
         if !self.quiet {
-            eprintln!("jiffy: {line}");
+            complain(line);
         }
     }
 

@@ -23,6 +23,8 @@ const REPEATS: f64 = 0.01;
 struct Place {
     name: &'static str,
     options: &'static [&'static str],
+    /// The longest that a guest may take: software KVM boots `default` in some 40 s of a busy machine.
+    timeout: &'static str,
     /// `kvm.kind` in the report: one of these.
     kinds: &'static [&'static str],
 }
@@ -30,18 +32,21 @@ struct Place {
 const LAB: Place = Place {
     name: "lab",
     options: &["--on", "lab"],
+    timeout: "60",
     kinds: &["lab"],
 };
 
 const HOST: Place = Place {
     name: "host",
     options: &["--on", "host"],
+    timeout: "150",
     kinds: &["hardware", "software"],
 };
 
 const QEMU: Place = Place {
     name: "qemu",
     options: &["--vmm", "qemu-tcg"],
+    timeout: "60",
     kinds: &[],
 };
 
@@ -81,11 +86,19 @@ pub(crate) fn checks() -> Vec<Check> {
         }));
     }
     checks.push(Check::new("lab/repeats", repeats));
+    checks.push(Check::new("lab/runs", runs));
     checks
 }
 
 fn in_place(place: Place) -> Vec<Check> {
     let mut checks = Vec::new();
+    if place.name != QEMU.name {
+        // QEMU starts a vmlinux by PVH, which the flat kernel does without.
+        let name = format!("{}/flat/ready", place.name);
+        checks.push(Check::new(name, move |context| {
+            ready(context, place, "flat").map(|_| ())
+        }));
+    }
     for profile in ["min", "default"] {
         let name = format!("{}/{profile}/ready", place.name);
         checks.push(Check::new(name, move |context| {
@@ -141,7 +154,14 @@ fn boot(context: &Context<'_>, place: Place, profile: &str, more: &[&str]) -> Re
 }
 
 fn ready(context: &Context<'_>, place: Place, profile: &str) -> Result<Value> {
-    let ran = boot(context, place, profile, &["--json"])?.run(context)?;
+    let ran = boot(
+        context,
+        place,
+        profile,
+        &["--timeout", place.timeout, "--json"],
+    )?
+    .timeout(200)
+    .run(context)?;
     let report = ran.ended_with(0)?.json()?;
     ensure!(report["outcome"] == "ready", "{report}");
     ensure!(report["schema"] == 1, "{report}");
@@ -156,7 +176,8 @@ fn ready(context: &Context<'_>, place: Place, profile: &str) -> Result<Value> {
 
 fn program(context: &Context<'_>, place: Place, profile: &str, shell: &[&str]) -> Result<()> {
     let arguments = ["-c", SCRIPT, "sh", "one  word", "two"];
-    let words = [&["--quiet", "--"], shell, &arguments].concat();
+    let options = ["--timeout", place.timeout, "--quiet", "--"];
+    let words = [&options, shell, &arguments].concat();
     // The ports of QEMU's debug devices take output only: the program's input is empty there.
     let heard = if place.name == QEMU.name {
         ""
@@ -165,6 +186,7 @@ fn program(context: &Context<'_>, place: Place, profile: &str, shell: &[&str]) -
     };
     let ran = boot(context, place, profile, &words)?
         .stdin("a line\nanother\n")
+        .timeout(200)
         .run(context)?;
     ran.ended_with(7)?
         .printed(&format!("one  word and {heard}\n"))?;
@@ -187,6 +209,18 @@ fn timeout(context: &Context<'_>, place: Place) -> Result<()> {
         .timeout(240)
         .run(context)?
         .ended_with(124)?;
+    Ok(())
+}
+
+fn runs(context: &Context<'_>) -> Result<()> {
+    let ran = boot(context, LAB, "min", &["--json", "--runs", "3"])?.run(context)?;
+    let report = ran.ended_with(0)?.json()?;
+    ensure!(
+        report["runs"].as_array().map(Vec::len) == Some(3),
+        "{report}"
+    );
+    let spread = &report["summary"]["us"]["to_ready"];
+    ensure!(spread["p50"].as_f64() > Some(0.0), "{report}");
     Ok(())
 }
 

@@ -20,13 +20,16 @@ use clap::Args;
 use crate::install::{self, Need};
 use crate::layout::Layout;
 use crate::source::SourceOptions;
-use crate::ui::Ui;
+use crate::ui::{Ui, print};
 
-/// Examples:
-///   cargo xtask test --install
-///   cargo xtask test --only lab/
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test --install
+  cargo xtask test --only lab/";
+
+/// Which checks, of what.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct TestOptions {
     #[command(flatten)]
     source: SourceOptions,
@@ -105,24 +108,22 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     let began = Instant::now();
     let mut count = Count::default();
     for check in &checks {
-        row(check, &context, &mut count);
+        row(check, &context, &mut count)?;
     }
     ui.say(&format!("all that in {} s", began.elapsed().as_secs()));
-    println!("{}", count.line());
+    print(&count.line())?;
     Ok(ExitCode::from(u8::from(count.failed > 0)))
 }
 
-fn row(check: &Check, context: &Context<'_>, count: &mut Count) {
-    print!("test {} ... ", check.name);
-    // A row is seen while its check runs; a stdout that is gone is found by the next println.
-    let _ = io::stdout().flush();
+fn row(check: &Check, context: &Context<'_>, count: &mut Count) -> Result<()> {
+    // The row is seen while its check runs. A stdout that is gone is found by the next print.
+    let _ = write!(io::stdout(), "test {} ... ", check.name).and_then(|()| io::stdout().flush());
     let began = Instant::now();
     let done = match &context.no_kvm {
         Some(reason) if check.needs_kvm && in_ci() => Err(anyhow::anyhow!("{reason}")),
         Some(reason) if check.needs_kvm => {
             count.skipped += 1;
-            println!("skipped: {reason}");
-            return;
+            return print(&format!("skipped: {reason}"));
         }
         _ => (check.run)(context),
     };
@@ -130,11 +131,11 @@ fn row(check: &Check, context: &Context<'_>, count: &mut Count) {
     match done {
         Ok(()) => {
             count.passed += 1;
-            println!("ok ({seconds:.1} s)");
+            print(&format!("ok ({seconds:.1} s)"))
         }
         Err(error) => {
             count.failed += 1;
-            println!("FAILED ({seconds:.1} s)\n{error:#}");
+            print(&format!("FAILED ({seconds:.1} s)\n{error:#}"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What cargo checks by itself: form, lints, unit tests.
+//! What tools check by themselves: form, lints, unit tests, and that C and Rust agree on the trace's layout.
 
 use anyhow::Result;
 
@@ -17,6 +17,12 @@ pub(crate) fn checks() -> Vec<Check> {
             cargo(context, &[&args[..], &["--", "-Dwarnings"]].concat())
         }),
         Check::new("cargo/test", |context| cargo(context, &["test", "--quiet"])),
+        Check::new("abi/header", |context| {
+            Run::program(&["ci/abi-header"])
+                .run(context)?
+                .ended_with(0)?;
+            Ok(())
+        }),
     ]
 }
 
