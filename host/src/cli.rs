@@ -31,7 +31,7 @@ Options of run:
   --profile NAME      the kernel's profile, for the report
   --runs N            boot N times, each in a process of its own (1)
   --report FILE       write the report as JSON to FILE
-  --trace FILE        interrupt the guest to see where it is, and write that to FILE: a line of JSON for each run
+  --trace FILE        interrupt the guest to see where it is, and write that to FILE (- for stdout)
   --sample-hz N       how often in a second (10000)
   --json              write the report as JSON to stdout; the program's output goes to stderr
   --quiet             no report

@@ -66,7 +66,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         return runs::repeat(&run);
     }
     let output = Output {
-        stdout: if run.json {
+        stdout: if run.json || run.trace.as_deref().is_some_and(is_stdout) {
             Box::new(io::stderr())
         } else {
             Box::new(File::from(duplicate(io::stdout().as_fd())?))
@@ -121,8 +121,16 @@ fn show(report: &Report, json: bool, quiet: bool, file: Option<&Path>) -> Result
     Ok(())
 }
 
-/// Writes a line to a file of its own.
+/// Whether a file's name means standard output.
+pub(crate) fn is_stdout(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// Writes a line to a file of its own, or to standard output.
 fn write_file(file: &Path, line: &str) -> Result<(), Error> {
+    if is_stdout(file) {
+        return Ok(writeln!(io::stdout(), "{line}")?);
+    }
     Ok(std::fs::write(file, format!("{line}\n"))
         .map_err(|error| format!("cannot write {}: {error}", file.display()))?)
 }

@@ -1,6 +1,7 @@
 //! `--runs N`: each run in a process of its own, so that each has a start of its own to be measured.
 
 use crate::cli::Run;
+use crate::command::is_stdout;
 use jiffy::summary;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -15,12 +16,14 @@ type Error = Box<dyn std::error::Error>;
 pub(crate) fn repeat(run: &Run) -> Result<u8, Error> {
     let mut reports = Vec::new();
     let mut status = 0;
-    let mut trace = run.trace.as_ref().map(File::create).transpose()?;
+    let mut trace: Option<Box<dyn Write>> = match &run.trace {
+        Some(file) if is_stdout(file) => Some(Box::new(io::stdout())),
+        Some(file) => Some(Box::new(File::create(file)?)),
+        None => None,
+    };
+    let part = std::env::temp_dir().join(format!("jiffy-trace-{}", std::process::id()));
+    let part = trace.is_some().then_some(part);
     for number in 1..=run.runs {
-        let part = run
-            .trace
-            .as_ref()
-            .map(|file| file.with_added_extension("part"));
         let output = Command::new("/proc/self/exe")
             .args(once(std::env::args_os().skip(1), part.as_deref()))
             .stderr(Stdio::inherit())

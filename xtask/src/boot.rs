@@ -1,8 +1,9 @@
 //! `cargo xtask boot`: build what is missing and boot it, with a program if one is named.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -212,6 +213,104 @@ fn runner_options(options: &BootOptions) -> Vec<OsString> {
     args
 }
 
+/// A boot that left a trace.
+pub(crate) struct Traced {
+    /// The kernel that ran.
+    pub(crate) kernel: PathBuf,
+    /// The runner's exit status.
+    pub(crate) status: u8,
+}
+
+impl BootOptions {
+    /// Say nothing but errors.
+    pub(crate) fn quiet(&self) -> bool {
+        self.build.quiet
+    }
+
+    /// One JSON object on stdout.
+    pub(crate) fn json(&self) -> bool {
+        self.build.json
+    }
+}
+
+/// Boots with the runner's trace going to `file`; in the lab unless this machine's KVM is hardware or was asked for.
+pub(crate) fn trace(
+    layout: &Layout,
+    ui: &Ui,
+    options: &BootOptions,
+    hz: u32,
+    file: &Path,
+) -> Result<Traced> {
+    let timeout = seconds(&options.timeout)?;
+    let memory_mib = mebibytes(&options.memory)?;
+    if options.vmm != Vmm::Host || options.ready_fd.is_some() {
+        return Err(usage("a trace takes no --vmm and no --ready-fd"));
+    }
+    let kind = match options.on {
+        On::Lab => "none".to_owned(),
+        On::Auto | On::Host => probe(layout)?.kind,
+    };
+    let lab = options.on != On::Host && kind != "hardware";
+    let (kernel, initrds) = files(layout, ui, options, !lab && kind == "software")?;
+    let mut args = runner_options(options);
+    // Ours are the trace's; the runner keeps its own off our stdout.
+    args.retain(|arg| arg != "--json");
+    args.extend(["--sample-hz".into(), hz.to_string().into()]);
+    if options.kernel.is_some() {
+        args.extend(["--irqchip".into(), "pc".into()]);
+    }
+    let traced = |status| Traced {
+        kernel: kernel.clone(),
+        status,
+    };
+    if lab {
+        install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
+        args.extend(["--trace".into(), "-".into()]);
+        let run = lab::Run {
+            kernel: kernel.clone(),
+            initrds,
+            memory_mib,
+            options: args,
+            timeout,
+            json: false,
+            payload: Payload::new(&options.program),
+            stdout: Some(File::create(file).context("making the trace's file")?),
+        };
+        return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
+    }
+    args.extend(["--trace".into(), file.into()]);
+    on_host_with(layout, options, &kernel, &initrds, args).map(traced)
+}
+
+/// Runs the runner as a child whose stdout is our stderr.
+fn on_host_with(
+    layout: &Layout,
+    options: &BootOptions,
+    kernel: &Path,
+    initrds: &[PathBuf],
+    mut args: Vec<OsString>,
+) -> Result<u8> {
+    let runner = userland::runner(layout)?;
+    for initrd in initrds {
+        args.extend(["--initrd".into(), initrd.into()]);
+    }
+    if !options.program.is_empty() {
+        args.push("--".into());
+        args.extend(options.program.iter().cloned());
+    }
+    let sh = Shell::new()?;
+    let mut command: Command = cmd!(sh, "{runner} run --kernel {kernel} {args...}")
+        .quiet()
+        .into();
+    let status = command
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("running {}", runner.display()))?;
+    Ok(status
+        .code()
+        .map_or(crate::failure::FAULT, |code| code as u8))
+}
+
 /// Becomes the runner: its streams, signals and exit status are ours.
 fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Result<ExitCode> {
     let software = probe.kind == "software";
@@ -261,6 +360,7 @@ fn in_lab(
         timeout,
         json: options.build.json,
         payload,
+        stdout: None,
     };
     lab::run(layout, ui, &Cache::open()?, &options.build, &run)
 }

@@ -1,5 +1,6 @@
 //! `--vmm qemu-tcg`: our kernel and PID 1 in QEMU's own small machine, without KVM and without our runner.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,14 +52,18 @@ pub(crate) fn boot(ui: &Ui, cache: &Cache, boot: &Boot<'_>) -> Result<u8> {
     write(&initramfs, &archive)?;
     let machine = format!("{MICROVM},accel={}", boot.accelerator);
     let ended = qemu::run(
-        &Machine {
+        Machine {
             hardware: &["-M", &machine, "-cpu", "max"],
             kernel: boot.kernel.clone(),
             initramfs,
             command_line: "panic=-1 reboot=t".to_owned(),
             memory_mib: boot.memory_mib,
             timeout: boot.timeout,
-            json: boot.json,
+            stdout: if boot.json {
+                Box::new(io::stderr())
+            } else {
+                Box::new(io::stdout())
+            },
         },
         scratch.path(),
     )?;

@@ -4,6 +4,7 @@
 //! brings back what the runner says and its exit status through the same ports that a guest's PID 1 uses here.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,6 +63,8 @@ pub(crate) struct Run {
     pub(crate) json: bool,
     /// What to run in the guest.
     pub(crate) payload: Option<Payload>,
+    /// Where the runner's stdout goes, if not to ours.
+    pub(crate) stdout: Option<File>,
 }
 
 /// Builds the lab if need be, runs the runner in it, and gives the runner's exit status.
@@ -88,15 +91,18 @@ pub(crate) fn run(
     let initramfs = scratch.path().join("initramfs.cpio");
     write(&initramfs, &archive)?;
     let ended = qemu::run(
-        &Machine {
+        Machine {
             hardware: &HARDWARE,
             kernel: lab.vmlinux,
             initramfs,
             command_line: COMMAND_LINE.to_owned(),
             memory_mib: run.memory_mib + OVERHEAD_MIB,
             timeout: run.timeout + START,
-            // The runner in the lab keeps its program's output from stdout itself.
-            json: false,
+            // With --json, the runner in the lab keeps its program's output from stdout itself.
+            stdout: match &run.stdout {
+                Some(file) => Box::new(file.try_clone()?),
+                None => Box::new(io::stdout()),
+            },
         },
         scratch.path(),
     )?;

@@ -19,6 +19,7 @@ mod qemu;
 mod series;
 mod source;
 mod test;
+mod trace;
 mod tree;
 mod ui;
 mod units;
@@ -44,6 +45,8 @@ enum Command {
     Build(build::Command),
     /// Build what is missing and boot it; with a program, run that in the guest
     Boot(boot::BootOptions),
+    /// Boot and explain where the time went
+    Trace(trace::TraceOptions),
     /// Run every test of the project
     Test(test::TestOptions),
     /// The patch series for a kernel tree of your own
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     let done = Layout::find().and_then(|layout| match &cli.command {
         Command::Build(command) => build::run(&layout, command).map(success),
         Command::Boot(options) => boot::run(&layout, options),
+        Command::Trace(options) => trace::run(&layout, options),
         Command::Test(options) => test::run(&layout, options),
         Command::Patch(options) => patch::run(&layout, options).map(success),
     });

@@ -33,8 +33,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory_mib: u64,
     /// The longest that QEMU may run, by our clock.
     pub(crate) timeout: Duration,
-    /// Where the program's standard output goes to stderr instead, stdout being the report's.
-    pub(crate) json: bool,
+    /// Where the program's standard output goes.
+    pub(crate) stdout: Box<dyn Write + Send>,
 }
 
 /// How a machine ended.
@@ -50,23 +50,20 @@ pub(crate) struct Ended {
 }
 
 /// Runs a machine to its end, its sockets in `scratch`.
-pub(crate) fn run(machine: &Machine<'_>, scratch: &Path) -> Result<Ended> {
+pub(crate) fn run(mut machine: Machine<'_>, scratch: &Path) -> Result<Ended> {
     let began = Instant::now();
-    let passed: fn() -> Box<dyn Write + Send> = if machine.json {
-        || Box::new(io::stderr())
-    } else {
-        || Box::new(io::stdout())
-    };
+    let stdout = std::mem::replace(&mut machine.stdout, Box::new(io::sink()));
+    let stderr = Box::new(io::stderr());
     let ports = [
-        Port::passed_on(scratch, "stdout", port::STDOUT, passed)?,
-        Port::passed_on(scratch, "stderr", port::STDERR, || Box::new(io::stderr()))?,
+        Port::passed_on(scratch, "stdout", port::STDOUT, stdout)?,
+        Port::passed_on(scratch, "stderr", port::STDERR, stderr)?,
     ];
     let report = Port::kept(scratch, "report", port::REPORT)?;
     let ready = Port::kept(scratch, "ready", port::READY)?;
     let console = Port::kept(scratch, "console", 0)?;
     let all = || ports.iter().chain([&report, &ready, &console]);
 
-    let mut qemu = command(machine, all())?;
+    let mut qemu = command(&machine, all())?;
     let child = qemu
         .spawn()
         .context("starting qemu-system-x86_64; `--install` installs it")?;
@@ -188,10 +185,9 @@ impl Port {
         dir: &Path,
         name: &'static str,
         number: u16,
-        to: fn() -> Box<dyn Write + Send>,
+        mut to: Box<dyn Write + Send>,
     ) -> Result<Self> {
         Self::new(dir, name, number, move |mut stream| {
-            let mut to = to();
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = stream.read(&mut buffer) {
                 // A reader of ours that has gone away no longer cares; the guest goes on to its end.

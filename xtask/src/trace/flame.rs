@@ -1,0 +1,49 @@
+//! A flame graph: functions as wide as the time of the samples in them, callers below.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use inferno::flamegraph::{self, Options};
+use jiffy::trace::raw::Trace;
+
+use super::analysis::Analysis;
+use super::names::Names;
+use super::table::unit;
+
+/// Renders the SVG.
+pub(crate) fn render(traces: &[Trace], names: &Names, analysis: &Analysis) -> Result<String> {
+    let stacks = folded(traces, names);
+    let lines: Vec<_> = stacks
+        .iter()
+        .map(|(stack, count)| format!("{stack} {count}"))
+        .collect();
+    let mut options = Options::default();
+    options.title = format!(
+        "Boot: {:.2} {}, {} samples of {} run(s)",
+        analysis.total_us / 1e3,
+        unit(&analysis.clock),
+        analysis.samples.total,
+        analysis.runs
+    );
+    options.count_name = "samples".to_owned();
+    let mut svg = Vec::new();
+    flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)
+        .context("drawing the flame graph")?;
+    String::from_utf8(svg).context("the flame graph is no text")
+}
+
+/// Call chains, outermost first, with `;` between, and their samples.
+fn folded(traces: &[Trace], names: &Names) -> BTreeMap<String, u64> {
+    let mut stacks = BTreeMap::new();
+    for trace in traces {
+        for sample in &trace.samples {
+            let chain: Vec<_> = names
+                .chain(trace, sample)
+                .into_iter()
+                .map(|frame| frame.name)
+                .collect();
+            *stacks.entry(chain.join(";")).or_default() += 1;
+        }
+    }
+    stacks
+}
