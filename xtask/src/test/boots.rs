@@ -39,7 +39,7 @@ const LAB: Place = Place {
 const HOST: Place = Place {
     name: "host",
     options: &["--on", "host"],
-    timeout: "150",
+    timeout: "300",
     kinds: &["hardware", "software"],
 };
 
@@ -160,7 +160,7 @@ fn ready(context: &Context<'_>, place: Place, profile: &str) -> Result<Value> {
         profile,
         &["--timeout", place.timeout, "--json"],
     )?
-    .timeout(200)
+    .timeout(400)
     .run(context)?;
     let report = ran.ended_with(0)?.json()?;
     ensure!(report["outcome"] == "ready", "{report}");
@@ -186,7 +186,7 @@ fn program(context: &Context<'_>, place: Place, profile: &str, shell: &[&str]) -
     };
     let ran = boot(context, place, profile, &words)?
         .stdin("a line\nanother\n")
-        .timeout(200)
+        .timeout(400)
         .run(context)?;
     ran.ended_with(7)?
         .printed(&format!("one  word and {heard}\n"))?;
@@ -206,7 +206,7 @@ fn timeout(context: &Context<'_>, place: Place) -> Result<()> {
         "while :; do :; done",
     ];
     boot(context, place, "min", &words)?
-        .timeout(240)
+        .timeout(400)
         .run(context)?
         .ended_with(124)?;
     Ok(())
