@@ -70,6 +70,7 @@ pub fn boot(
 
     let kernel_end = kernel.place(&vm.memory)?;
     let initramfs = initramfs::place(&vm.memory, &config.initramfs, kernel_end)?;
+    vm.memory.expect_memory_map(initramfs.start);
     let command_line = command_line(&vm, &config.command_line);
     boot_params::write(&vm.memory, &command_line, &initramfs)?;
     mptable::write(&vm.memory, 1)?;
