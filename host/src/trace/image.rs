@@ -30,6 +30,8 @@ struct Code {
 pub struct Image {
     code: Vec<Code>,
     functions: Vec<(u64, String)>,
+    /// Functions that end in a jump to another: (to, from), sorted.
+    jumps: Vec<(u64, u64)>,
     orc: Option<Orc>,
     frame_pointers: bool,
 }
@@ -88,6 +90,7 @@ impl Image {
             key(a).cmp(&key(b)).then_with(|| a.1.cmp(&b.1))
         });
         image.functions.dedup_by_key(|function| function.0);
+        image.jumps = image.tail_calls();
         image.orc = Orc::parse(&file);
         image.frame_pointers = image.keeps_frame_pointers();
         image
@@ -101,6 +104,7 @@ impl Image {
             functions,
             ..Self::default()
         };
+        image.jumps = image.tail_calls();
         image.frame_pointers = image.keeps_frame_pointers();
         image
     }
@@ -170,7 +174,54 @@ impl Image {
         code.bytes.get(end.saturating_sub(N)..end)
     }
 
+    /// The starts of the functions that jump to the start of this one.
+    pub fn jumping_to(&self, function: u64) -> impl Iterator<Item = u64> + '_ {
+        let first = self.jumps.partition_point(|jump| jump.0 < function);
+        let same = self.jumps[first..]
+            .iter()
+            .take_while(move |jump| jump.0 == function);
+        same.map(|jump| jump.1)
+    }
+
+    /// Jumps (e9, or 0f 8x, with 32 bits of offset) from one function to the start of another. Bytes that only look
+    /// like one seldom lead to a function's start.
+    fn tail_calls(&self) -> Vec<(u64, u64)> {
+        let mut jumps = Vec::new();
+        for code in &self.code {
+            let mut conditional = false;
+            for (at, window) in code.bytes.windows(5).enumerate() {
+                let [opcode, offset @ ..] = window else { break };
+                let jump = *opcode == 0xe9 || (conditional && opcode & 0xf0 == 0x80);
+                conditional = *opcode == 0x0f;
+                let Ok(offset) = offset.try_into().map(i32::from_le_bytes) else {
+                    break;
+                };
+                if !jump {
+                    continue;
+                }
+                let from = code.start + at as u64;
+                let to = (from + 5).wrapping_add_signed(i64::from(offset));
+                let known = self
+                    .functions
+                    .binary_search_by_key(&to, |function| function.0)
+                    .is_ok();
+                if let (true, Some((function, _))) = (known, self.function(from))
+                    && function != to
+                {
+                    jumps.push((to, function));
+                }
+            }
+        }
+        jumps.sort_unstable();
+        jumps.dedup();
+        jumps
+    }
+
     fn section(&self, address: u64) -> Option<&Code> {
+        // Most words of a stack are no code at all.
+        if address < self.code.first()?.start {
+            return None;
+        }
         let after = self.code.partition_point(|code| code.start <= address);
         let code = self.code.get(after.checked_sub(1)?)?;
         (address - code.start < code.bytes.len() as u64).then_some(code)

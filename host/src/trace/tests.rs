@@ -13,20 +13,26 @@ use proptest::prelude::*;
 const CODE: u64 = 0xffff_ffff_8100_0000;
 
 /// Functions of 64 bytes, `names` in order; each calls the next one, its return address at +32.
-fn image(names: &[&str], prologue: &[u8]) -> Image {
+fn code(names: &[&str], prologue: &[u8]) -> Vec<u8> {
     let mut code = vec![0x90; 64 * names.len()];
-    for index in 0..names.len() {
-        let at = 64 * index;
-        code[at..at + prologue.len()].copy_from_slice(prologue);
-        code[at + 27] = 0xe8;
+    for function in code.chunks_exact_mut(64) {
+        function[..prologue.len()].copy_from_slice(prologue);
+        function[27] = 0xe8;
         // From the call's end, at +32, to the next function's start.
-        code[at + 28..at + 32].copy_from_slice(&32_i32.to_le_bytes());
+        function[28..32].copy_from_slice(&32_i32.to_le_bytes());
     }
-    let functions = names
-        .iter()
-        .enumerate()
-        .map(|(index, name)| (address(index, 0), (*name).to_owned()));
-    Image::of_parts(CODE, code, functions.collect())
+    code
+}
+
+fn functions(names: &[&str]) -> Vec<(u64, String)> {
+    let functions = names.iter().enumerate();
+    functions
+        .map(|(index, name)| (address(index, 0), (*name).to_owned()))
+        .collect()
+}
+
+fn image(names: &[&str], prologue: &[u8]) -> Image {
+    Image::of_parts(CODE, code(names, prologue), functions(names))
 }
 
 fn address(function: usize, offset: u64) -> u64 {
@@ -52,6 +58,22 @@ fn a_scan_passes_over_what_old_calls_left() {
     ]);
     let chain = scan::walk(&image, address(3, 5), Stack::new(0x1000, &stack));
     assert_eq!(chain, [address(2, 32), address(1, 32), address(0, 32)]);
+}
+
+#[test]
+fn a_scan_knows_that_a_function_may_end_in_a_jump() {
+    // start calls middle, which calls jumper; jumper jumps to leaf.
+    let mut code = code(&["start", "middle", "jumper", "leaf"], &[]);
+    code[2 * 64 + 40] = 0xe9;
+    code[2 * 64 + 41..2 * 64 + 45].copy_from_slice(&19_i32.to_le_bytes());
+    let image = Image::of_parts(
+        CODE,
+        code,
+        functions(&["start", "middle", "jumper", "leaf"]),
+    );
+    let stack = bytes(&[address(1, 32), address(0, 32)]);
+    let chain = scan::walk(&image, address(3, 5), Stack::new(0x1000, &stack));
+    assert_eq!(chain, [address(1, 32), address(0, 32)]);
 }
 
 #[test]

@@ -118,7 +118,10 @@ impl Analysis {
         let mut analysis = Analysis {
             schema: 1,
             clock: clock(first.report.kvm.kind).to_owned(),
-            outcome: format!("{:?}", first.report.outcome).to_lowercase(),
+            outcome: serde_json::to_value(first.report.outcome)
+                .ok()
+                .and_then(|value| value.as_str().map(str::to_owned))
+                .unwrap_or_default(),
             diagnosis: first.report.diagnosis.clone(),
             runs,
             guest_instructions: mean(traces, |trace| trace.report.guest_instructions as f64) as u64,

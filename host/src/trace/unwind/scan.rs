@@ -10,10 +10,15 @@ use crate::trace::image::Image;
 /// Words that are considered. A kernel stack has some 10 to 40.
 const MAX_CANDIDATES: usize = 128;
 
-/// What a link of a chain is worth.
+/// What a link of a chain is worth: a call of the function; of one that ends in a jump to it; of nobody knows what; of
+/// another function, which no number of links behind it that fit should make up for.
 const DIRECT: i32 = 4;
+const TAIL: i32 = 3;
 const INDIRECT: i32 = 0;
-const MISMATCH: i32 = -3;
+const MISMATCH: i32 = -16;
+
+/// How many functions may have jumped to each other.
+const MAX_JUMPS: u32 = 3;
 
 /// Where a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +43,7 @@ pub fn walk(image: &Image, ip: u64, stack: Stack<'_>) -> Vec<u64> {
         .filter_map(|word| candidate(image, image.linked(word)))
         .take(MAX_CANDIDATES)
         .collect();
-    let best = chain(function(image, ip), &candidates);
+    let best = chain(image, function(image, ip), &candidates);
     best.into_iter()
         .take(MAX_FRAMES)
         .map(|index| candidates[index].address)
@@ -120,23 +125,41 @@ fn operand(modrm: u8, rest: &[u8]) -> usize {
 }
 
 /// What it is worth that this candidate calls that function.
-fn worth(candidate: &Candidate, callee: u64) -> i32 {
+fn worth(image: &Image, candidate: &Candidate, callee: u64) -> i32 {
     match candidate.target {
         Target::Known(to) if to == callee => DIRECT,
         Target::Unknown => INDIRECT,
+        // The processor went there by itself, from any code.
+        Target::Known(_) if is_entry(image, callee) => INDIRECT,
+        Target::Known(to) if jumps(image, to, callee, MAX_JUMPS) => TAIL,
         Target::Known(_) => MISMATCH,
     }
 }
 
+/// Whether an interrupt or exception enters here.
+fn is_entry(image: &Image, function: u64) -> bool {
+    image
+        .function(function)
+        .is_none_or(|(_, name)| name.starts_with("asm_") || name.starts_with("common_interrupt"))
+}
+
+/// Whether one function ends in a jump to the other, by way of at most so many.
+fn jumps(image: &Image, from: u64, to: u64, depth: u32) -> bool {
+    depth > 0
+        && image
+            .jumping_to(to)
+            .any(|before| before == from || jumps(image, from, before, depth - 1))
+}
+
 /// The indices of the best chain, by dynamic programming from the stack's far end.
-fn chain(first: u64, candidates: &[Candidate]) -> Vec<usize> {
+fn chain(image: &Image, first: u64, candidates: &[Candidate]) -> Vec<usize> {
     let count = candidates.len();
     // For each candidate: the worth of the best chain behind it, and that chain's first member.
     let mut best: Vec<(i32, Option<usize>)> = vec![(0, None); count];
     let after = |from: usize, callee: u64, best: &[(i32, Option<usize>)]| {
         let mut found = (0, None);
         for next in from..count {
-            let score = worth(&candidates[next], callee) + best[next].0;
+            let score = worth(image, &candidates[next], callee) + best[next].0;
             // The nearest of equals; a chain that ends is worth 0, and a longer one is preferred to it.
             if score > found.0 || (score == found.0 && found.1.is_none()) {
                 found = (score, Some(next));
