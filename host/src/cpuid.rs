@@ -32,3 +32,15 @@ pub fn for_guest(kvm_fd: &Kvm) -> Result<CpuId> {
     }
     Ok(cpuid)
 }
+
+/// The processor states that XSAVE can save, as bits of XCR0; none without XSAVE.
+///
+/// Source: Intel SDM volume 1, section 13.2 (leaf 0xd, sub-leaf 0).
+#[must_use]
+pub fn xsave_states(cpuid: &CpuId) -> u64 {
+    cpuid
+        .as_slice()
+        .iter()
+        .find(|entry| entry.function == 0xd && entry.index == 0)
+        .map_or(0, |entry| u64::from(entry.edx) << 32 | u64::from(entry.eax))
+}

@@ -7,7 +7,7 @@ use crate::layout;
 use crate::memory::GuestMemory;
 use kvm_bindings::{
     KVM_CAP_SPLIT_IRQCHIP, kvm_enable_cap, kvm_pit_config, kvm_regs, kvm_segment,
-    kvm_userspace_memory_region,
+    kvm_userspace_memory_region, kvm_xcrs,
 };
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use std::io;
@@ -76,9 +76,11 @@ impl Vm {
     /// # Errors
     /// [`Error::Kvm`].
     pub fn set_entry(&self, kvm_fd: &Kvm, entry: u64) -> Result<()> {
+        let cpuid = cpuid::for_guest(kvm_fd)?;
         self.vcpu
-            .set_cpuid2(&cpuid::for_guest(kvm_fd)?)
+            .set_cpuid2(&cpuid)
             .map_err(kvm("KVM_SET_CPUID2"))?;
+        self.enable_states(cpuid::xsave_states(&cpuid));
         self.set_long_mode()?;
         let regs = kvm_regs {
             rip: entry,
@@ -89,6 +91,20 @@ impl Vm {
             ..Default::default()
         };
         self.vcpu.set_regs(&regs).map_err(kvm("KVM_SET_REGS"))
+    }
+
+    /// Sets XCR0 to what the guest will set it to. CPUID tells the size of the enabled states, by which the kernel
+    /// checks its own sum; QEMU's SVM does not let KVM see the guest's XSETBV, and so the kernel would warn, in 60
+    /// lines, in each boot in the lab. A KVM that refuses leaves the states to the guest, as any KVM could.
+    fn enable_states(&self, states: u64) {
+        let mut xcrs = kvm_xcrs {
+            nr_xcrs: 1,
+            ..Default::default()
+        };
+        xcrs.xcrs[0].value = states;
+        if states != 0 {
+            let _ = self.vcpu.set_xcrs(&xcrs);
+        }
     }
 
     fn set_long_mode(&self) -> Result<()> {
