@@ -68,8 +68,8 @@ pub fn boot(
     let mut vm = Vm::new(&kvm, memory, config.irqchip)?;
     let created = clock.elapsed();
 
-    let kernel_end = kernel.place(&vm.memory)?;
-    let initramfs = initramfs::place(&vm.memory, &config.initramfs, kernel_end)?;
+    let kernel_end = kernel.place(&mut vm.memory)?;
+    let initramfs = initramfs::place(&mut vm.memory, &config.initramfs, kernel_end)?;
     vm.memory.expect_memory_map(initramfs.start);
     let command_line = command_line(&vm, &config.command_line);
     boot_params::write(&vm.memory, &command_line, &initramfs)?;

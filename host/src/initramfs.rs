@@ -38,7 +38,11 @@ impl Opened<'_> {
 ///
 /// # Errors
 /// [`Error::Read`] for a file, [`Error::DoesNotFit`] when memory is too small.
-pub fn place(memory: &GuestMemory, archives: &[Archive], kernel_end: u64) -> Result<Range<u64>> {
+pub fn place(
+    memory: &mut GuestMemory,
+    archives: &[Archive],
+    kernel_end: u64,
+) -> Result<Range<u64>> {
     let opened = archives.iter().map(open).collect::<Result<Vec<_>>>()?;
     let needed = opened
         .iter()

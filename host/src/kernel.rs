@@ -91,7 +91,16 @@ impl Kernel {
     ///
     /// # Errors
     /// [`Error::Kernel`] when a segment lies outside memory, [`Error::Read`] when the file cannot be read.
-    pub fn place(&self, memory: &GuestMemory) -> Result<u64> {
+    pub fn place(&self, memory: &mut GuestMemory) -> Result<u64> {
+        let start = self.segments.iter().map(|segment| segment.gpa).min();
+        let end = self
+            .segments
+            .iter()
+            .map(|segment| segment.gpa.saturating_add(segment.memory_len))
+            .max();
+        if let (Some(start), Some(end)) = (start, end) {
+            memory.expect_kernel(start..end);
+        }
         let mut end = layout::HIGH_MEMORY;
         for segment in &self.segments {
             let outside = || Error::Kernel {

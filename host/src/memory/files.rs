@@ -1,0 +1,102 @@
+//! Files in guest memory: mapped where pages are small, copied where they are huge.
+
+use super::GuestMemory;
+use crate::layout;
+use rustix::mm::{self, MapFlags, ProtFlags};
+use std::fs::File;
+use std::io;
+use std::ptr;
+
+impl GuestMemory {
+    /// Puts `len` bytes of `file` from `offset` at `gpa`. Whole small pages are mapped copy-on-write, so that they
+    /// are neither read nor copied until the guest writes to them; the rest is read, huge pages are copied.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfBounds`], or what reading the file gave; a file that ends early is `UnexpectedEof`.
+    pub fn place(&mut self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
+        // One check for all parts; it also says that the sums below do not overflow.
+        self.at(gpa, len as usize).map_err(io::Error::other)?;
+        let end = gpa + len;
+        // A mapping says nothing of a file that ends early: it has no pages there.
+        if offset.saturating_add(len) > file.metadata()?.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let aligned = (offset | gpa) & (layout::PAGE - 1) == 0;
+        let copied = self.copied.start.clamp(gpa, end)..self.copied.end.clamp(gpa, end);
+        for (part, copied) in [
+            (gpa..copied.start, false),
+            (copied.clone(), true),
+            (copied.end..end, false),
+        ] {
+            let whole = match aligned {
+                true => (part.end - part.start) & !(layout::PAGE - 1),
+                false => 0,
+            };
+            let from = offset + (part.start - gpa);
+            match whole {
+                0 => {}
+                whole if copied => self.copy_file(file, from, part.start, whole)?,
+                whole => self.map_file(file, from, part.start, whole)?,
+            }
+            let rest = part.start + whole;
+            self.read_file(file, from + whole, rest, part.end - rest)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces whole pages of guest memory by a private mapping of a file's.
+    fn map_file(&self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
+        let to = self.at(gpa, len as usize).map_err(io::Error::other)?;
+        // SAFETY: the range is inside our own mapping (checked by `at`), which this replaces page by page;
+        // no Rust reference into it exists.
+        unsafe {
+            mm::mmap(
+                to.cast(),
+                len as usize,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                file,
+                offset,
+            )
+        }?;
+        Ok(())
+    }
+
+    /// Copies whole pages of a file, through a mapping of it: 2.4 lab ms for the 5.6 MB of profile min, of them 1.1
+    /// for clearing huge pages; `read` takes 3.3, a populated mapping 2.7. The mapping stays as long
+    /// as guest memory: unmapping it takes 0.5, and a boot has not to wait for that.
+    fn copy_file(&mut self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
+        let to = self.at(gpa, len as usize).map_err(io::Error::other)?;
+        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing. `to` is `len` bytes of guest
+        // memory, which is another mapping, so the two do not overlap.
+        unsafe {
+            let from = mm::mmap(
+                ptr::null_mut(),
+                len as usize,
+                ProtFlags::READ,
+                MapFlags::PRIVATE,
+                file,
+                offset,
+            )?;
+            ptr::copy_nonoverlapping(from.cast::<u8>(), to, len as usize);
+            self.sources.push((from, len as usize));
+        }
+        Ok(())
+    }
+
+    fn read_file(&self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
+        let len = len as usize;
+        let to = self.at(gpa, len).map_err(io::Error::other)?;
+        let mut done = 0;
+        while done < len {
+            // SAFETY: `at` checked `to..to + len`; the kernel writes at most that much.
+            let buffer =
+                unsafe { std::slice::from_raw_parts_mut(to.wrapping_add(done), len - done) };
+            match rustix::io::pread(file, buffer, offset + done as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => done += read,
+            }
+        }
+        Ok(())
+    }
+}
