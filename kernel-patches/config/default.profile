@@ -18,4 +18,3 @@ overlayfs
 virtio-console
 vsock
 rng
-thp

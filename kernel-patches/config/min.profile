@@ -2,6 +2,7 @@
 base
 lean
 hardening
+vmlinux
 pvh
 kvm-guest
 initrd
@@ -9,6 +10,8 @@ programs
 events
 ioport
 printk
+boot-trace
+postpone
 proc
 sysfs
 devtmpfs
