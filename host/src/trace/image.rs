@@ -30,7 +30,7 @@ struct Code {
 pub struct Image {
     code: Vec<Code>,
     functions: Vec<(u64, String)>,
-    /// Functions that end in a jump to another: (to, from), sorted.
+    /// Functions that end in a jump to another: (from, to), sorted.
     jumps: Vec<(u64, u64)>,
     orc: Option<Orc>,
     frame_pointers: bool,
@@ -174,8 +174,8 @@ impl Image {
         code.bytes.get(end.saturating_sub(N)..end)
     }
 
-    /// The starts of the functions that jump to the start of this one.
-    pub fn jumping_to(&self, function: u64) -> impl Iterator<Item = u64> + '_ {
+    /// The starts of the functions that this one jumps to: few, if any.
+    pub fn jumps_from(&self, function: u64) -> impl Iterator<Item = u64> + '_ {
         let first = self.jumps.partition_point(|jump| jump.0 < function);
         let same = self.jumps[first..]
             .iter()
@@ -208,7 +208,7 @@ impl Image {
                 if let (true, Some((function, _))) = (known, self.function(from))
                     && function != to
                 {
-                    jumps.push((to, function));
+                    jumps.push((function, to));
                 }
             }
         }

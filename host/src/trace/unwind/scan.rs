@@ -147,8 +147,8 @@ fn is_entry(image: &Image, function: u64) -> bool {
 fn jumps(image: &Image, from: u64, to: u64, depth: u32) -> bool {
     depth > 0
         && image
-            .jumping_to(to)
-            .any(|before| before == from || jumps(image, from, before, depth - 1))
+            .jumps_from(from)
+            .any(|next| next == to || jumps(image, next, to, depth - 1))
 }
 
 /// The indices of the best chain, by dynamic programming from the stack's far end.
