@@ -15,6 +15,7 @@ use xshell::{Shell, cmd};
 use crate::build::{self, Artefacts, BuildOptions};
 use crate::cache::Cache;
 use crate::failure::{fault, usage};
+use crate::foreign;
 use crate::guest;
 use crate::install::{self, Need};
 use crate::lab;
@@ -159,6 +160,8 @@ fn files(
         .kernel
         .as_deref()
         .map(|file| existing("--kernel", file))
+        .transpose()?
+        .map(|file| foreign::vmlinux(layout, ui, &file, options.build.install))
         .transpose()?;
     let initrds = options
         .initrd

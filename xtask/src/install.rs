@@ -36,7 +36,7 @@ struct Tool {
     package: &'static str,
 }
 
-const fn program(need: Need, name: &'static str, package: &'static str) -> Tool {
+const fn tool(need: Need, name: &'static str, package: &'static str) -> Tool {
     Tool {
         need,
         sign: Sign::Program(name),
@@ -53,23 +53,23 @@ const fn file(need: Need, path: &'static str, package: &'static str) -> Tool {
 }
 
 const TOOLS: [Tool; 17] = [
-    program(Need::Build, "gcc", "gcc"),
+    tool(Need::Build, "gcc", "gcc"),
     file(Need::Build, "/usr/include/stdio.h", "libc6-dev"),
-    program(Need::Build, "ld", "binutils"),
-    program(Need::Build, "make", "make"),
-    program(Need::Build, "flex", "flex"),
-    program(Need::Build, "bison", "bison"),
-    program(Need::Build, "bc", "bc"),
-    program(Need::Build, "perl", "perl"),
+    tool(Need::Build, "ld", "binutils"),
+    tool(Need::Build, "make", "make"),
+    tool(Need::Build, "flex", "flex"),
+    tool(Need::Build, "bison", "bison"),
+    tool(Need::Build, "bc", "bc"),
+    tool(Need::Build, "perl", "perl"),
     // objtool, which marks the branch targets and finds the call sites of a kernel with IBT, is built with it.
     file(Need::Build, "/usr/include/libelf.h", "libelf-dev"),
-    program(Need::Build, "patch", "patch"),
-    program(Need::Build, "tar", "tar"),
-    program(Need::Build, "xz", "xz-utils"),
-    program(Need::Qemu, "qemu-system-x86_64", "qemu-system-x86"),
-    program(Need::Test, "git", "git"),
-    program(Need::Test, "cpio", "cpio"),
-    program(Need::Test, "curl", "curl"),
+    tool(Need::Build, "patch", "patch"),
+    tool(Need::Build, "tar", "tar"),
+    tool(Need::Build, "xz", "xz-utils"),
+    tool(Need::Qemu, "qemu-system-x86_64", "qemu-system-x86"),
+    tool(Need::Test, "git", "git"),
+    tool(Need::Test, "cpio", "cpio"),
+    tool(Need::Test, "curl", "curl"),
     file(
         Need::Test,
         "/usr/share/doc/busybox-static",
@@ -90,6 +90,23 @@ pub(crate) fn ensure(ui: &Ui, needs: &[Need], packages: &[&str], install: bool) 
     if install {
         missing.extend(packages);
     }
+    get(ui, &missing, install)
+}
+
+/// Checks for one program that few need, by the package that has it; installs it if `install`.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn program(ui: &Ui, name: &str, package: &str, install: bool) -> Result<()> {
+    let missing = if has_program(name) {
+        None
+    } else {
+        Some(package)
+    };
+    get(ui, missing.as_slice(), install)
+}
+
+fn get(ui: &Ui, missing: &[&str], install: bool) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

@@ -7,6 +7,7 @@ mod config;
 mod diff;
 mod digest;
 mod failure;
+mod foreign;
 mod guest;
 mod install;
 mod kernel;
