@@ -3,7 +3,7 @@
 use super::image::Image;
 use super::raw::{Exit, SCHEMA, Sample, Trace};
 use super::stamps::{self, Scale, Tick};
-use super::unwind::{self, STACK, Stack, Start};
+use super::unwind::{STACK, Stack, Start, Unwinder};
 use crate::clock::Clock;
 use crate::error::{Result, kvm};
 use crate::memory::GuestMemory;
@@ -65,7 +65,7 @@ pub struct Collector {
     clock: Clock,
     start: f64,
     first: Tick,
-    image: Image,
+    unwinder: Unwinder,
     symbols: Symbols,
     counters: Option<(StatsFile, Selection<2>)>,
     stack: Box<[u8; STACK]>,
@@ -84,7 +84,7 @@ impl Collector {
             clock,
             start: 0.0,
             first: Tick::default(),
-            image: Image::load(kernel)?,
+            unwinder: Unwinder::new(Image::load(kernel)?),
             symbols: Symbols::load(kernel),
             counters: None,
             stack: Box::new([0; STACK]),
@@ -150,7 +150,7 @@ impl Collector {
         let ip = if user {
             regs.rip
         } else {
-            self.image.linked(regs.rip)
+            self.unwinder.image().linked(regs.rip)
         };
         let (chain, how) = if user {
             Default::default()
@@ -161,7 +161,8 @@ impl Collector {
                 sp: regs.rsp,
                 bp: regs.rbp,
             };
-            unwind::callers(&self.image, start, Stack::new(regs.rsp, &self.stack[..len]))
+            self.unwinder
+                .callers(start, Stack::new(regs.rsp, &self.stack[..len]))
         };
         let count = self.callers.len();
         let callers = *self.callers.entry(chain).or_insert(count);

@@ -3,7 +3,8 @@
 use super::image::Image;
 use super::raw::How;
 use super::stamps::{self, Scale, Tick};
-use super::unwind::{self, Stack, Start, scan};
+use super::unwind::scan::Scanner;
+use super::unwind::{self, Stack, Start, Unwinder};
 use crate::memory::{GuestMemory, Pages};
 use crate::symbols::Symbols;
 use jiffy_abi::trace as abi;
@@ -56,7 +57,7 @@ fn a_scan_passes_over_what_old_calls_left() {
         0,
         address(0, 32),
     ]);
-    let chain = scan::walk(&image, address(3, 5), Stack::new(0x1000, &stack));
+    let chain = Scanner::default().walk(&image, address(3, 5), Stack::new(0x1000, &stack));
     assert_eq!(chain, [address(2, 32), address(1, 32), address(0, 32)]);
 }
 
@@ -72,7 +73,7 @@ fn a_scan_knows_that_a_function_may_end_in_a_jump() {
         functions(&["start", "middle", "jumper", "leaf"]),
     );
     let stack = bytes(&[address(1, 32), address(0, 32)]);
-    let chain = scan::walk(&image, address(3, 5), Stack::new(0x1000, &stack));
+    let chain = Scanner::default().walk(&image, address(3, 5), Stack::new(0x1000, &stack));
     assert_eq!(chain, [address(1, 32), address(0, 32)]);
 }
 
@@ -96,7 +97,7 @@ fn frame_pointers_are_followed_upwards_only() {
     };
     // At 0x1010 the frame of leaf, at 0x1020 that of middle, which points back to itself.
     let stack = bytes(&[0, 0, 0x1020, address(1, 32), 0x1020, address(0, 32)]);
-    let (chain, how) = unwind::callers(&image, start, Stack::new(0x1000, &stack));
+    let (chain, how) = Unwinder::new(image).callers(start, Stack::new(0x1000, &stack));
     assert_eq!(how, How::FramePointers);
     assert_eq!(chain, [address(1, 32), address(0, 32)]);
 }
@@ -161,7 +162,7 @@ proptest! {
         let prologue: &[u8] = if framed { &[0x55, 0x48, 0x89, 0xe5] } else { &[] };
         let image = image(&["a", "b.cold", "b", "c"], prologue);
         let stack = bytes(&offsets.iter().map(|offset| CODE + offset).collect::<Vec<_>>());
-        let (chain, _) = unwind::callers(&image, Start { ip: CODE + ip, sp, bp }, Stack::new(sp, &stack));
+        let (chain, _) = Unwinder::new(image).callers(Start { ip: CODE + ip, sp, bp }, Stack::new(sp, &stack));
         prop_assert!(chain.len() <= unwind::MAX_FRAMES);
     }
 

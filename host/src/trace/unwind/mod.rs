@@ -6,6 +6,7 @@ pub mod scan;
 
 use crate::trace::image::Image;
 use crate::trace::raw::How;
+use scan::Scanner;
 
 /// The longest chain that is kept.
 pub const MAX_FRAMES: usize = 64;
@@ -59,17 +60,42 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// The callers, innermost first, each as its return address at its link address.
-#[must_use]
-pub fn callers(image: &Image, start: Start, stack: Stack<'_>) -> (Vec<u64>, How) {
-    if image.frame_pointers() {
-        return (frames::walk(image, start, stack), How::FramePointers);
-    }
-    if let Some(orc) = image.orc() {
-        let (chain, complete) = orc.walk(image, start, stack);
-        if complete || !chain.is_empty() {
-            return (chain, How::Orc);
+/// Finds call chains in one kernel, and gets quicker at it.
+#[derive(Debug, Default)]
+pub struct Unwinder {
+    image: Image,
+    scanner: Scanner,
+}
+
+impl Unwinder {
+    /// For this kernel.
+    #[must_use]
+    pub fn new(image: Image) -> Self {
+        Unwinder {
+            image,
+            scanner: Scanner::default(),
         }
     }
-    (scan::walk(image, start.ip, stack), How::Scan)
+
+    /// The kernel.
+    #[must_use]
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The callers, innermost first, each as its return address at its link address.
+    #[must_use]
+    pub fn callers(&mut self, start: Start, stack: Stack<'_>) -> (Vec<u64>, How) {
+        let image = &self.image;
+        if image.frame_pointers() {
+            return (frames::walk(image, start, stack), How::FramePointers);
+        }
+        if let Some(orc) = image.orc() {
+            let (chain, complete) = orc.walk(image, start, stack);
+            if complete || !chain.is_empty() {
+                return (chain, How::Orc);
+            }
+        }
+        (self.scanner.walk(image, start.ip, stack), How::Scan)
+    }
 }
