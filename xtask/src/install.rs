@@ -20,6 +20,8 @@ pub(crate) enum Need {
     Qemu,
     /// Run the tests.
     Test,
+    /// Run those tests that only Debian has the packages for.
+    Debian,
 }
 
 enum Sign {
@@ -52,7 +54,7 @@ const fn file(need: Need, path: &'static str, package: &'static str) -> Tool {
     }
 }
 
-const TOOLS: [Tool; 17] = [
+const TOOLS: [Tool; 19] = [
     tool(Need::Build, "gcc", "gcc"),
     file(Need::Build, "/usr/include/stdio.h", "libc6-dev"),
     tool(Need::Build, "ld", "binutils"),
@@ -75,6 +77,9 @@ const TOOLS: [Tool; 17] = [
         "/usr/share/doc/busybox-static",
         "busybox-static",
     ),
+    // Debian's own kernels are compressed with it.
+    tool(Need::Debian, "lz4", "lz4"),
+    tool(Need::Debian, "chromium", "chromium"),
 ];
 
 /// Checks what the needs take; installs what is missing if `install`.
@@ -149,6 +154,12 @@ fn run(step: &str) -> Result<()> {
         bail!("`{step}` failed; its message is above");
     }
     Ok(())
+}
+
+/// Whether this machine runs Debian.
+pub(crate) fn is_debian() -> bool {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    release.lines().any(|line| line == "ID=debian")
 }
 
 fn is_root() -> Result<bool> {

@@ -7,7 +7,9 @@ mod boots;
 mod command;
 mod inputs;
 mod patches;
+mod slow;
 mod tools;
+mod traces;
 
 use std::env;
 use std::io::{self, Write};
@@ -58,6 +60,8 @@ type Work = dyn Fn(&Context<'_>) -> Result<()>;
 pub(crate) struct Check {
     name: String,
     needs_kvm: bool,
+    /// Why it cannot run, if it cannot.
+    not: Option<String>,
     run: Box<Work>,
 }
 
@@ -67,6 +71,7 @@ impl Check {
         Self {
             name: name.into(),
             needs_kvm: false,
+            not: None,
             run: Box::new(run),
         }
     }
@@ -75,6 +80,14 @@ impl Check {
     fn on_kvm(self) -> Self {
         Self {
             needs_kvm: true,
+            ..self
+        }
+    }
+
+    /// A check that does not run for this reason, if there is one.
+    fn unless(self, reason: Option<String>) -> Self {
+        Self {
+            not: reason,
             ..self
         }
     }
@@ -91,12 +104,16 @@ struct Count {
 /// Runs the command.
 pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     let ui = Ui::new(false);
-    let needs = [Need::Build, Need::Qemu, Need::Test];
+    let mut needs = vec![Need::Build, Need::Qemu, Need::Test];
+    if install::is_debian() {
+        needs.push(Need::Debian);
+    }
     install::ensure(&ui, &needs, &options.source.packages()?, options.install)?;
     let mut checks = tools::checks();
     checks.extend(patches::checks());
     checks.extend(boots::checks());
     checks.extend(inputs::checks());
+    checks.extend(traces::checks());
     if let Some(only) = &options.only {
         checks.retain(|check| check.name.contains(only.as_str()));
     }
@@ -119,13 +136,14 @@ fn row(check: &Check, context: &Context<'_>, count: &mut Count) -> Result<()> {
     // The row is seen while its check runs. A stdout that is gone is found by the next print.
     let _ = write!(io::stdout(), "test {} ... ", check.name).and_then(|()| io::stdout().flush());
     let began = Instant::now();
-    let done = match &context.no_kvm {
-        Some(reason) if check.needs_kvm && in_ci() => Err(anyhow::anyhow!("{reason}")),
-        Some(reason) if check.needs_kvm => {
+    let no_kvm = context.no_kvm.as_ref().filter(|_| check.needs_kvm);
+    let done = match no_kvm.or(check.not.as_ref()) {
+        Some(reason) if in_ci() => Err(anyhow::anyhow!("{reason}")),
+        Some(reason) => {
             count.skipped += 1;
             return print(&format!("skipped: {reason}"));
         }
-        _ => (check.run)(context),
+        None => (check.run)(context),
     };
     let seconds = began.elapsed().as_secs_f64();
     match done {
@@ -140,7 +158,7 @@ fn row(check: &Check, context: &Context<'_>, count: &mut Count) -> Result<()> {
     }
 }
 
-/// CI has KVM, so a check that is skipped there is one that nobody runs.
+/// CI has KVM and all else, so a check that is skipped there is one that nobody runs.
 fn in_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
 }
@@ -182,6 +200,7 @@ mod tests {
         checks.extend(patches::checks());
         checks.extend(boots::checks());
         checks.extend(inputs::checks());
+        checks.extend(traces::checks());
         let mut names: Vec<_> = checks.iter().map(|check| &check.name).collect();
         names.sort();
         let all = names.len();

@@ -10,6 +10,9 @@ use super::analysis::Analysis;
 use super::names::Names;
 use super::table::unit;
 
+/// Narrower frames, in per cent of the whole, would be less than half a pixel.
+const MIN_WIDTH: f64 = 0.04;
+
 /// Renders the SVG.
 pub(crate) fn render(traces: &[Trace], names: &Names, analysis: &Analysis) -> Result<String> {
     let stacks = folded(traces, names);
@@ -26,6 +29,9 @@ pub(crate) fn render(traces: &[Trace], names: &Names, analysis: &Analysis) -> Re
         analysis.runs
     );
     options.count_name = "samples".to_owned();
+    options.min_width = MIN_WIDTH;
+    // The same samples give the same file.
+    options.deterministic = true;
     let mut svg = Vec::new();
     flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)
         .context("drawing the flame graph")?;

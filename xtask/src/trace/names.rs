@@ -8,8 +8,9 @@ use jiffy::trace::raw::{Sample, Trace};
 
 use crate::failure::usage;
 
-/// What user code is called without symbols.
-pub(crate) const USER: &str = "[user code]";
+/// What user code is called without symbols: before the payload runs, it is PID 1's.
+const USER: &str = "[user code]";
+const PID1: &str = "[PID 1]";
 
 /// A function in a call chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +52,9 @@ impl Names {
     pub(crate) fn chain(&self, trace: &Trace, sample: &Sample) -> Vec<Frame> {
         if sample.user {
             let found = self.users.iter().find_map(|image| frame(image, sample.ip));
+            let payload = trace.started.is_some_and(|started| sample.us >= started);
             return vec![found.unwrap_or_else(|| Frame {
-                name: USER.to_owned(),
+                name: if payload { USER } else { PID1 }.to_owned(),
                 named: false,
             })];
         }

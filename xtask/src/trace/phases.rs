@@ -12,14 +12,20 @@ const PID1: &str = "PID 1";
 /// From the payload's start to the end.
 const PAYLOAD: &str = "payload";
 
-/// Functions whose callees are the phases of a kernel without stamps, innermost first.
-const STEPS: [&str; 6] = [
+/// Functions whose callees are the phases of a kernel without stamps, innermost first: of the boot's own thread, and
+/// of the threads beside it.
+const STEPS: [&str; 11] = [
     "do_one_initcall",
     "kernel_init_freeable",
     "kernel_init",
     "setup_arch",
     "start_kernel",
     "x86_64_start_kernel",
+    "process_one_work",
+    "worker_thread",
+    "kthread",
+    "ret_from_fork",
+    "ret_from_fork_asm",
 ];
 
 /// A stretch of time, or several of one name.
