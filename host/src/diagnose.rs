@@ -10,6 +10,7 @@ use crate::symbols::Symbols;
 use crate::vm::Vm;
 use crate::watchdog::Stop;
 use jiffy_abi::verdict;
+use kvm_bindings::{kvm_regs, kvm_sregs};
 
 /// Exit statuses that the command line documents.
 const TIMED_OUT: u8 = 124;
@@ -19,6 +20,9 @@ const INTERRUPTED: u8 = 130;
 
 /// `panic_cpu` before a panic (`PANIC_CPU_INVALID` in include/linux/panic.h).
 const NO_PANIC: i32 = -1;
+
+/// CR0.PE: no guest of ours runs without it.
+const PROTECTED: u64 = 1;
 
 /// How many lines of the kernel log are shown.
 const LOG_LINES: usize = 20;
@@ -130,6 +134,17 @@ fn state(vm: &Vm, config: &Config) -> Vec<String> {
         return Vec::new();
     };
     let symbols = Symbols::load(&config.kernel);
+    let mut lines = if sregs.cr0 & PROTECTED == 0 {
+        vec!["its registers are lost: KVM resets a vCPU that ends in a triple fault".to_owned()]
+    } else {
+        registers(vm, &symbols, &regs, &sregs)
+    };
+    let log = dmesg::read(&vm.memory, sregs.cr3, &symbols);
+    lines.extend_from_slice(&log[log.len().saturating_sub(LOG_LINES)..]);
+    lines
+}
+
+fn registers(vm: &Vm, symbols: &Symbols, regs: &kvm_regs, sregs: &kvm_sregs) -> Vec<String> {
     let place = symbols
         .describe(regs.rip)
         .map(|symbol| format!(" ({symbol})"))
@@ -139,7 +154,7 @@ fn state(vm: &Vm, config: &Config) -> Vec<String> {
         Ok(()) => code.iter().map(|byte| format!(" {byte:02x}")).collect(),
         Err(_) => " (not mapped)".to_owned(),
     };
-    let mut lines = vec![
+    vec![
         format!(
             "rip {:#x}{place}, cpl {}, rflags {:#x}",
             regs.rip,
@@ -155,8 +170,5 @@ fn state(vm: &Vm, config: &Config) -> Vec<String> {
             sregs.cr0, sregs.cr2, sregs.cr3, sregs.cr4, sregs.efer
         ),
         format!("code at rip:{code}"),
-    ];
-    let log = dmesg::read(&vm.memory, sregs.cr3, &symbols);
-    lines.extend_from_slice(&log[log.len().saturating_sub(LOG_LINES)..]);
-    lines
+    ]
 }

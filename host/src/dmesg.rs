@@ -33,7 +33,7 @@ struct Ring<'a> {
 /// The log's lines, oldest first, each with its time; empty without symbols or without a log.
 #[must_use]
 pub fn read(memory: &GuestMemory, cr3: u64, symbols: &Symbols) -> Vec<String> {
-    let Some(ring) = Ring::open(memory, cr3, symbols) else {
+    let Some(ring) = Ring::open(memory, symbols.page_tables(cr3), symbols) else {
         return Vec::new();
     };
     let ids = ring.head.wrapping_sub(ring.tail).min(1 << ring.count_bits);

@@ -69,6 +69,18 @@ impl Symbols {
         Some(format!("{name}+{:#x}", address - start))
     }
 
+    /// The page tables to read the kernel's memory by: those in use, or, when KVM has reset the vCPU, the kernel's own.
+    #[must_use]
+    pub fn page_tables(&self, cr3: u64) -> u64 {
+        match cr3 {
+            0 => self
+                .address("init_top_pgt")
+                .and_then(|address| address.checked_sub(KERNEL_MAP))
+                .unwrap_or(0),
+            cr3 => cr3,
+        }
+    }
+
     /// Reads memory of the kernel's image at a symbol.
     #[must_use]
     pub fn read<const N: usize>(&self, memory: &GuestMemory, name: &str) -> Option<[u8; N]> {
