@@ -37,8 +37,15 @@ pub fn read(memory: &GuestMemory, cr3: u64, symbols: &Symbols) -> Vec<String> {
         return Vec::new();
     };
     let ids = ring.head.wrapping_sub(ring.tail).min(1 << ring.count_bits);
+    // Records do not overlap: all lines together are not much longer than the ring, with their times in front, and
+    // three bytes for each that is no text.
+    let mut room = 4_usize << ring.size_bits;
     (0..=ids)
         .filter_map(|step| ring.record(ring.tail.wrapping_add(step)))
+        .map_while(|line| {
+            room = room.checked_sub(line.len())?;
+            Some(line)
+        })
         .collect()
 }
 
@@ -124,4 +131,75 @@ fn printable(text: &[u8]) -> String {
         .chars()
         .map(|c| if c.is_control() && c != '\n' { '?' } else { c })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_params;
+    use crate::memory::Pages;
+    use crate::trace::image::KERNEL_MAP;
+    use proptest::prelude::*;
+
+    /// Where the ring and its tables lie, in memory mapped onto itself.
+    const PRB: u64 = 1 << 20;
+    const DESCRIPTORS: u64 = PRB + 0x1000;
+    const INFOS: u64 = PRB + 0x2000;
+    const TEXT: u64 = PRB + 0x3000;
+    /// One more than the last of them.
+    const END: u64 = PRB + 0x4000;
+
+    /// The first descriptor's id.
+    const FIRST: u64 = 0x1fff_fffe;
+
+    /// A ring of eight records and 256 bytes with two records in it, the second one across the text's end.
+    fn guest() -> (GuestMemory, u64, Symbols) {
+        let memory = GuestMemory::new(8, Pages::Small).unwrap();
+        let cr3 = boot_params::write_page_tables(&memory).unwrap();
+        let write = |at: u64, words: &[u64]| {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            memory.write(at, &bytes).unwrap();
+        };
+        write(0, &[PRB]);
+        write(PRB, &[3, DESCRIPTORS, INFOS, FIRST + 1, FIRST, 0, 8, TEXT]);
+        for (number, begin, next, text) in
+            [(0, 200, 224, &b"first\x1b"[..]), (1, 250, 280, b"second")]
+        {
+            let id = FIRST + number;
+            let index = id & 7;
+            write(
+                DESCRIPTORS + index * DESCRIPTOR,
+                &[2 << STATE_SHIFT | id, begin, next],
+            );
+            write(
+                INFOS + index * INFO + 8,
+                &[1_000_000 * (number + 1), text.len() as u64],
+            );
+            let at = if number == 0 { begin } else { 0 };
+            memory.write(TEXT + at + 8, text).unwrap();
+        }
+        (memory, cr3, Symbols::of([("prb", KERNEL_MAP)]))
+    }
+
+    #[test]
+    fn a_log_reads_back_without_what_drives_a_terminal() {
+        let (memory, cr3, symbols) = guest();
+        let log = read(&memory, cr3, &symbols);
+        assert_eq!(log, ["[    0.001000] first?", "[    0.002000] second"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_log_makes_the_reader_panic(
+            damage in prop::collection::vec((PRB..END, any::<u8>()), 0..32), words in prop::collection::vec(any::<u64>(), 0..8),
+        ) {
+            let (memory, cr3, symbols) = guest();
+            for (at, byte) in damage {
+                memory.write(at, &[byte]).unwrap();
+            }
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            memory.write(PRB + 8, &bytes).unwrap();
+            prop_assert!(read(&memory, cr3, &symbols).len() <= (1 << MAX_COUNT_BITS) + 1);
+        }
+    }
 }

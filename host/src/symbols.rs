@@ -9,6 +9,21 @@ use std::path::Path;
 /// that is entered directly runs at its link address, so the offset from here is the physical address.
 const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 
+/// The symbols that have a name. In a damaged table all names may be one, up to the file's end: their sum is bounded
+/// by the file's length.
+pub(crate) fn named<'data, 'file>(
+    file: &'file object::File<'data>,
+    mut room: usize,
+) -> impl Iterator<Item = (object::Symbol<'data, 'file>, &'data str)> {
+    file.symbols()
+        .map_while(move |symbol| {
+            let name = symbol.name_bytes().ok()?;
+            room = room.checked_sub(name.len())?;
+            Some((symbol, name))
+        })
+        .filter_map(|(symbol, name)| Some((symbol, str::from_utf8(name).ok()?)))
+}
+
 /// Functions by address, and all symbols by name.
 #[derive(Debug, Default)]
 pub struct Symbols {
@@ -27,8 +42,7 @@ impl Symbols {
             return Self::default();
         };
         let mut symbols = Self::default();
-        for symbol in file.symbols() {
-            let Ok(name) = symbol.name() else { continue };
+        for (symbol, name) in named(&file, bytes.len()) {
             if symbol.is_undefined() || name.is_empty() {
                 continue;
             }
@@ -43,8 +57,8 @@ impl Symbols {
     }
 
     /// Symbols of these names.
-    #[cfg(test)]
-    pub(crate) fn of<const N: usize>(names: [(&str, u64); N]) -> Self {
+    #[must_use]
+    pub fn of<const N: usize>(names: [(&str, u64); N]) -> Self {
         Symbols {
             names: names
                 .map(|(name, address)| (name.to_owned(), address))

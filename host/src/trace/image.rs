@@ -1,8 +1,10 @@
 //! A vmlinux as the unwinder needs it: its code, where functions begin and what they are called.
 
 use crate::error::{Error, Result};
+use crate::symbols::named;
 use crate::trace::unwind::orc::Orc;
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Where the kernel's image is mapped (`__START_KERNEL_map` in arch/x86/include/asm/page_64_types.h): a vmlinux
@@ -56,7 +58,9 @@ impl Image {
             return Self::default();
         };
         let mut image = Self::default();
-        let mut executable = Vec::new();
+        let mut executable = HashSet::new();
+        // Sections do not overlap, but in a damaged file.
+        let mut room = bytes.len();
         for section in file.sections() {
             let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
                 continue;
@@ -64,8 +68,11 @@ impl Image {
             if !sh_flags.contains(object::elf::SHF_EXECINSTR) {
                 continue;
             }
-            executable.push(section.index());
-            if let Ok(data) = section.data() {
+            executable.insert(section.index());
+            if let Ok(data) = section.data()
+                && data.len() <= room
+            {
+                room -= data.len();
                 image.code.push(Code {
                     start: section.address(),
                     bytes: data.to_vec(),
@@ -73,15 +80,12 @@ impl Image {
             }
         }
         image.code.sort_by_key(|code| code.start);
-        for symbol in file.symbols() {
+        for (symbol, name) in named(&file, bytes.len()) {
             let inside = symbol
                 .section_index()
                 .is_some_and(|index| executable.contains(&index));
-            match symbol.name() {
-                Ok(name) if inside && is_function(name) => {
-                    image.functions.push((symbol.address(), name.to_owned()));
-                }
-                _ => {}
+            if inside && is_function(name) {
+                image.functions.push((symbol.address(), name.to_owned()));
             }
         }
         // Of several names at an address, the plainest.

@@ -3,6 +3,7 @@
 use super::image::Image;
 use super::raw::How;
 use super::stamps::{self, Scale, Tick};
+use super::unwind::orc::Orc;
 use super::unwind::scan::Scanner;
 use super::unwind::{self, Stack, Start, Unwinder};
 use crate::memory::{GuestMemory, Pages};
@@ -102,6 +103,34 @@ fn frame_pointers_are_followed_upwards_only() {
     assert_eq!(chain, [address(1, 32), address(0, 32)]);
 }
 
+/// An entry for code whose caller's frame begins so many bytes above RSP.
+fn orc_entry(sp_offset: u8, kind: u8) -> [u8; 6] {
+    const SP: u8 = 5;
+    [sp_offset, 0, 0, 0, SP, kind]
+}
+
+#[test]
+fn orc_tables_lead_to_the_stacks_end() {
+    const END: u8 = 1;
+    const CALL: u8 = 2;
+    let image = image(&["start", "middle", "leaf", "end"], &[]);
+    // start is the end, middle keeps one word on the stack, leaf two.
+    let orc = Orc::of(&[
+        (address(0, 0), orc_entry(8, END)),
+        (address(1, 0), orc_entry(16, CALL)),
+        (address(2, 0), orc_entry(24, CALL)),
+    ]);
+    let stack = bytes(&[7, 7, address(1, 32), 7, address(0, 32)]);
+    let start = Start {
+        ip: address(2, 3),
+        sp: 0x1000,
+        bp: 0,
+    };
+    let (chain, complete) = orc.walk(&image, start, Stack::new(0x1000, &stack));
+    assert_eq!(chain, [address(1, 32), address(0, 32)]);
+    assert!(complete);
+}
+
 #[test]
 fn times_go_both_ways_from_the_first_reading() {
     let scale = Scale {
@@ -163,6 +192,20 @@ proptest! {
         let image = image(&["a", "b.cold", "b", "c"], prologue);
         let stack = bytes(&offsets.iter().map(|offset| CODE + offset).collect::<Vec<_>>());
         let (chain, _) = Unwinder::new(image).callers(Start { ip: CODE + ip, sp, bp }, Stack::new(sp, &stack));
+        prop_assert!(chain.len() <= unwind::MAX_FRAMES);
+    }
+
+    #[test]
+    fn no_orc_tables_lead_astray(
+        entries in prop::collection::vec((0_u64..300, any::<[u8; 6]>()), 0..20), words: Vec<u64>,
+        offsets in prop::collection::vec(0_u64..300, 0..64), ip in 0_u64..300, sp in 0_u64..1 << 48, bp: u64,
+    ) {
+        let image = image(&["a", "b", "c", "d"], &[]);
+        let mut entries: Vec<_> = entries.into_iter().map(|(at, entry)| (CODE + at, entry)).collect();
+        entries.sort();
+        let words: Vec<u64> = offsets.iter().map(|offset| CODE + offset).chain(words).collect();
+        let start = Start { ip: CODE + ip, sp, bp };
+        let (chain, _) = Orc::of(&entries).walk(&image, start, Stack::new(sp, &bytes(&words)));
         prop_assert!(chain.len() <= unwind::MAX_FRAMES);
     }
 

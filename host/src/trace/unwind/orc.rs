@@ -66,6 +66,15 @@ impl Orc {
         (!table.is_empty()).then_some(Orc(table))
     }
 
+    /// Tables of these entries, sorted by address.
+    #[must_use]
+    pub fn of(entries: &[(u64, [u8; ENTRY])]) -> Self {
+        let entries = entries.iter();
+        Orc(entries
+            .map(|(address, bytes)| (*address, Entry::new(*bytes)))
+            .collect())
+    }
+
     fn find(&self, address: u64) -> Option<Entry> {
         let after = self.0.partition_point(|(start, _)| *start <= address);
         Some(self.0.get(after.checked_sub(1)?)?.1)
