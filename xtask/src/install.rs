@@ -54,7 +54,7 @@ const fn file(need: Need, path: &'static str, package: &'static str) -> Tool {
     }
 }
 
-const TOOLS: [Tool; 19] = [
+const TOOLS: [Tool; 20] = [
     tool(Need::Build, "gcc", "gcc"),
     file(Need::Build, "/usr/include/stdio.h", "libc6-dev"),
     tool(Need::Build, "ld", "binutils"),
@@ -69,6 +69,8 @@ const TOOLS: [Tool; 19] = [
     tool(Need::Build, "tar", "tar"),
     tool(Need::Build, "xz", "xz-utils"),
     tool(Need::Qemu, "qemu-system-x86_64", "qemu-system-x86"),
+    // The fuzzers' engine is in C++.
+    tool(Need::Test, "g++", "g++"),
     tool(Need::Test, "git", "git"),
     tool(Need::Test, "cpio", "cpio"),
     tool(Need::Test, "curl", "curl"),

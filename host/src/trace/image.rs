@@ -101,8 +101,8 @@ impl Image {
     }
 
     /// An image of one section.
-    #[cfg(test)]
-    pub(crate) fn of_parts(start: u64, bytes: Vec<u8>, functions: Vec<(u64, String)>) -> Self {
+    #[must_use]
+    pub fn of_parts(start: u64, bytes: Vec<u8>, functions: Vec<(u64, String)>) -> Self {
         let mut image = Image {
             code: vec![Code { start, bytes }],
             functions,
@@ -111,6 +111,13 @@ impl Image {
         image.jumps = image.tail_calls();
         image.frame_pointers = image.keeps_frame_pointers();
         image
+    }
+
+    /// The functions, by address.
+    pub fn functions(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.functions
+            .iter()
+            .map(|(address, name)| (*address, name.as_str()))
     }
 
     /// Whether functions have names.

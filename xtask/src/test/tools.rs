@@ -1,4 +1,5 @@
-//! What tools check by themselves: form, lints, unit tests, and that C and Rust agree on the trace's layout.
+//! What tools check by themselves: form, lints, unit tests, that C and Rust agree on the trace's layout, and what
+//! noise does to those who read it.
 
 use anyhow::Result;
 
@@ -19,6 +20,13 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new("cargo/test", |context| cargo(context, &["test", "--quiet"])),
         Check::new("abi/header", |context| {
             Run::program(&["ci/abi-header"])
+                .run(context)?
+                .ended_with(0)?;
+            Ok(())
+        }),
+        Check::new("fuzz", |context| {
+            Run::program(&["ci/fuzz", "5"])
+                .timeout(TIMEOUT)
                 .run(context)?
                 .ended_with(0)?;
             Ok(())
