@@ -159,6 +159,7 @@ fn interrupted(vm: &Vm, watchdog: &Watchdog, run: &mut Run) -> Result<Step> {
     {
         trace.sample(vm)?;
         watchdog.next_sample()?;
+        trace.resume();
     }
     Ok(match watchdog.stopped() {
         Some(stop) => Step::End(Ending::Stopped(stop)),

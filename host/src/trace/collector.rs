@@ -65,6 +65,9 @@ pub struct Collector {
     clock: Clock,
     start: f64,
     first: Tick,
+    /// When the samples' timer was last wound up, and when the runner last served the guest.
+    wound: f64,
+    served: f64,
     unwinder: Unwinder,
     symbols: Symbols,
     counters: Option<(StatsFile, Selection<2>)>,
@@ -83,6 +86,8 @@ impl Collector {
         Ok(Collector {
             clock,
             start: 0.0,
+            wound: 0.0,
+            served: 0.0,
             first: Tick::default(),
             unwinder: Unwinder::new(Image::load(kernel)?),
             symbols: Symbols::load(kernel),
@@ -143,7 +148,7 @@ impl Collector {
             self.trace.dropped += 1;
             return Ok(());
         }
-        let us = self.now();
+        let us = self.interrupted();
         let regs = vm.vcpu.get_regs().map_err(kvm("KVM_GET_REGS"))?;
         let sregs = vm.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
         let user = sregs.cs.selector & 3 == 3;
@@ -170,10 +175,9 @@ impl Collector {
             Some((file, selection)) => file.values(selection),
             None => [0; 2],
         };
-        let cost = self.now() - us;
         self.trace.samples.push(Sample {
             us,
-            cost,
+            cost: 0.0,
             ip,
             user,
             callers,
@@ -182,6 +186,24 @@ impl Collector {
             exits,
         });
         Ok(())
+    }
+
+    /// When the guest stopped for the sample that is due: as the timer ran out, and getting here is the sample's cost;
+    /// but now, if it ran out while the runner was serving the guest.
+    fn interrupted(&self) -> f64 {
+        let due = self.wound + 1e6 / f64::from(self.trace.hz.max(1));
+        let now = self.now();
+        if due > self.served { due.min(now) } else { now }
+    }
+
+    /// The timer is wound up again, and the guest goes on.
+    pub fn resume(&mut self) {
+        self.wound = self.now();
+        if let Some(sample) = self.trace.samples.last_mut()
+            && sample.cost == 0.0
+        {
+            sample.cost = self.wound - sample.us;
+        }
     }
 
     /// `KVM_RUN` came back with this; being interrupted is the sampler's own doing and not counted.
@@ -196,6 +218,7 @@ impl Collector {
             Ok(_) => Reason::Other,
             Err(_) => return,
         };
+        self.served = self.now();
         let count = self.reasons.len();
         let reason = *self.reasons.entry(kind).or_insert(count);
         if reason == count {
@@ -203,7 +226,7 @@ impl Collector {
         }
         self.trace.counts[reason] += 1;
         if self.trace.exits.len() < MAX_EXITS {
-            let us = self.now() as u64;
+            let us = self.served as u64;
             self.trace.exits.push(Exit { us, reason });
         }
     }

@@ -27,7 +27,7 @@ pub enum How {
 pub struct Sample {
     /// Microseconds since the first `KVM_RUN`.
     pub us: f64,
-    /// Microseconds that taking the sample took, during which the guest stood still.
+    /// Microseconds that the guest stood still for it: from the timer's end to the guest's going on.
     pub cost: f64,
     /// The instruction pointer.
     pub ip: u64,
