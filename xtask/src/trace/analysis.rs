@@ -67,7 +67,7 @@ pub(crate) struct PhaseSum {
     pub(crate) name: String,
     /// Mean of the runs.
     pub(crate) us: f64,
-    /// Standard deviation over the runs; of one run, what its samples can tell.
+    /// Its standard error over the runs; of one run, what its samples can tell.
     #[serde(default)]
     pub(crate) noise_us: f64,
     /// Guest instructions.
@@ -84,6 +84,9 @@ pub(crate) struct Initcall {
     pub(crate) name: String,
     /// Mean of the runs.
     pub(crate) us: f64,
+    /// As of a phase.
+    #[serde(default)]
+    pub(crate) noise_us: f64,
 }
 
 /// A function.
@@ -147,7 +150,7 @@ impl Analysis {
         let runs = traces.len() as f64;
         let mut order: Vec<String> = Vec::new();
         let mut sums: BTreeMap<String, (Vec<f64>, f64, f64)> = BTreeMap::new();
-        let mut calls: BTreeMap<u64, f64> = BTreeMap::new();
+        let mut calls: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
         for trace in traces {
             let ruler = Ruler::new(&trace.samples);
             let mut seen: BTreeMap<String, f64> = BTreeMap::new();
@@ -164,7 +167,7 @@ impl Analysis {
                 sums.entry(name).or_default().0.push(us);
             }
             for call in phases::calls(trace, &ruler) {
-                *calls.entry(call.address).or_default() += call.us / runs;
+                calls.entry(call.address).or_default().push(call.us);
             }
         }
         let period = 1e6 / f64::from(self.samples.hz.max(1));
@@ -185,7 +188,8 @@ impl Analysis {
             .into_iter()
             .map(|(address, us)| Initcall {
                 name: names.kernel(address).name,
-                us,
+                us: us.iter().sum::<f64>() / runs,
+                noise_us: noise(&us, traces.len(), 0.0, true),
             })
             .collect();
         self.initcalls.sort_by(|a, b| b.us.total_cmp(&a.us));

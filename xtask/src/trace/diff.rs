@@ -75,7 +75,12 @@ fn write(before: &Analysis, after: &Analysis, out: &mut String) -> std::fmt::Res
         changes(functions(before), functions(after)),
         out,
     )?;
-    list("phase", unit, changes(phases(before), phases(after)), out)
+    list("phase", unit, changes(phases(before), phases(after)), out)?;
+    let calls = changes(initcalls(before), initcalls(after));
+    if calls.is_empty() {
+        return Ok(());
+    }
+    list("initcall", unit, calls, out)
 }
 
 fn list(what: &str, unit: &str, changes: Vec<Change<'_>>, out: &mut String) -> std::fmt::Result {
@@ -148,6 +153,18 @@ fn functions(analysis: &Analysis) -> BTreeMap<&str, Time> {
         .functions
         .iter()
         .map(|function| (function.name.as_str(), time(function.own)))
+        .collect()
+}
+
+fn initcalls(analysis: &Analysis) -> BTreeMap<&str, Time> {
+    let time = |call: &super::analysis::Initcall| Time {
+        us: call.us,
+        error: call.noise_us,
+    };
+    analysis
+        .initcalls
+        .iter()
+        .map(|call| (call.name.as_str(), time(call)))
         .collect()
 }
 

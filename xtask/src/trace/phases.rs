@@ -164,12 +164,29 @@ fn by_samples(trace: &Trace, end: f64, names: &Names, ruler: &Ruler<'_>) -> Vec<
     };
     let mut last = BEFORE.to_owned();
     for sample in trace.samples.iter().take_while(|sample| sample.us < end) {
-        last = step(&names.chain(trace, sample));
+        let chain = names.chain(trace, sample);
+        if !interrupt(&chain) {
+            last = step(&chain);
+        }
         add(ruler.phase(&last, from, sample.us));
         from = sample.us;
     }
     add(ruler.phase(&last, from, end));
     phases
+}
+
+/// Whether a call chain, outermost first, is an interrupt's, which has a stack of its own: what it interrupted goes on.
+fn interrupt(chain: &[Frame]) -> bool {
+    chain.first().is_some_and(|frame| {
+        [
+            "sysvec_",
+            "common_interrupt",
+            "handle_softirqs",
+            "__do_softirq",
+        ]
+        .iter()
+        .any(|name| frame.name.starts_with(name))
+    })
 }
 
 /// What a call chain, outermost first, is called as a phase.

@@ -73,6 +73,14 @@ fn write(analysis: &Analysis, out: &mut String) -> std::fmt::Result {
     )
 }
 
+/// A number of instructions, where something counts them.
+fn counted(instructions: u64) -> String {
+    match instructions {
+        0 => "-".to_owned(),
+        count => count.to_string(),
+    }
+}
+
 /// What milliseconds are called under a clock.
 pub(crate) fn unit(clock: &str) -> &'static str {
     match clock {
@@ -104,7 +112,7 @@ fn phases(analysis: &Analysis, unit: &str, out: &mut String) -> std::fmt::Result
                 "{:>10.3} {:>6.1} {:>12} {:>8}  {}",
                 phase.us / 1e3,
                 share(phase.us),
-                phase.instructions,
+                counted(phase.instructions),
                 phase.exits,
                 phase.name
             )?;
@@ -123,7 +131,7 @@ fn phases(analysis: &Analysis, unit: &str, out: &mut String) -> std::fmt::Result
             "{:>10.3} {:>6.1} {:>12} {:>8}  {} shorter ones",
             rest.1 / 1e3,
             share(rest.1),
-            rest.2,
+            counted(rest.2),
             rest.3,
             rest.0
         )?;
@@ -155,7 +163,7 @@ fn functions(analysis: &Analysis, total: f64, out: &mut String) -> std::fmt::Res
             "{:>7.2} {:>7.2} {:>12}  {}",
             percent(function.own),
             percent(function.inclusive),
-            function.instructions,
+            counted(function.instructions),
             function.name
         )?;
     }

@@ -88,7 +88,7 @@ fn the_table_shows_it_all() {
          self % incl. % instructions  function
           55.56   55.56         5000  0x30
           44.44   44.44         4000  0x20
-           0.00  100.00            0  0x10
+           0.00  100.00            -  0x10
 
                count  exit
 
