@@ -27,7 +27,7 @@ use crate::userland;
 
 /// Where the runner runs.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum On {
+pub(crate) enum On {
     /// On this machine's KVM if it is usable, else in the lab
     Auto,
     /// On this machine's KVM

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::cache::{Cache, write};
 use crate::guest::judge;
 use crate::layout::Layout;
 use crate::payload::{Payload, pack, read};
-use crate::qemu::{self, Machine};
+use crate::qemu::{self, Ended, Machine};
 use crate::ui::{Ui, print};
 use crate::userland;
 
@@ -75,6 +75,50 @@ pub(crate) fn run(
     options: &BuildOptions,
     run: &Run,
 ) -> Result<u8> {
+    let Inside { files, arguments } = inside(run)?;
+    let job = Job {
+        program: userland::runner(layout)?,
+        arguments,
+        files,
+        memory_mib: run.memory_mib,
+        timeout: run.timeout,
+        // With --json, the runner in the lab keeps its program's output from stdout itself.
+        stdout: match &run.stdout {
+            Some(file) => Box::new(file.try_clone()?),
+            None => Box::new(io::stdout()),
+        },
+    };
+    let ended = execute(layout, ui, cache, options, job)?;
+    if ended.timed_out && run.json {
+        print(&timed_out(run).to_string())?;
+    }
+    Ok(judge(&ended, true)?.1)
+}
+
+/// A program to run in the lab.
+pub(crate) struct Job {
+    /// A program of this machine; it has the same path there.
+    pub(crate) program: PathBuf,
+    /// Its arguments.
+    pub(crate) arguments: Vec<OsString>,
+    /// Files it finds there, by paths from the root.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// Memory for guests, in MiB.
+    pub(crate) memory_mib: u64,
+    /// The longest that it may run.
+    pub(crate) timeout: Duration,
+    /// Where its standard output goes.
+    pub(crate) stdout: Box<dyn Write + Send>,
+}
+
+/// Builds the lab if need be, and runs a program in it.
+pub(crate) fn execute(
+    layout: &Layout,
+    ui: &Ui,
+    cache: &Cache,
+    options: &BuildOptions,
+    job: Job,
+) -> Result<Ended> {
     let lab = BuildOptions {
         profile: PROFILE.to_owned(),
         ..options.clone()
@@ -82,10 +126,8 @@ pub(crate) fn run(
     let lab = build::build(layout, ui, &lab, false)?;
     let base = lab.initramfs.context("the lab has no initramfs")?;
     let mut archive = read(&base)?;
-    let Inside { files, arguments } = inside(run)?;
-    jiffy::payload::files(&files, &mut archive).context("packing the lab")?;
-    let runner = userland::runner(layout)?;
-    archive.extend(pack(runner.as_os_str(), &arguments, false)?);
+    jiffy::payload::files(&job.files, &mut archive).context("packing the lab")?;
+    archive.extend(pack(job.program.as_os_str(), &job.arguments, false)?);
 
     let scratch = cache.scratch()?;
     let initramfs = scratch.path().join("initramfs.cpio");
@@ -96,26 +138,17 @@ pub(crate) fn run(
             kernel: lab.vmlinux,
             initramfs,
             command_line: COMMAND_LINE.to_owned(),
-            memory_mib: run.memory_mib + OVERHEAD_MIB,
-            timeout: run.timeout + START,
-            // With --json, the runner in the lab keeps its program's output from stdout itself.
-            stdout: match &run.stdout {
-                Some(file) => Box::new(file.try_clone()?),
-                None => Box::new(io::stdout()),
-            },
+            memory_mib: job.memory_mib + OVERHEAD_MIB,
+            timeout: job.timeout + START,
+            stdout: job.stdout,
         },
         scratch.path(),
     )?;
-    if ended.timed_out && run.json {
-        print(&timed_out(run).to_string())?;
-    }
     if ended.timed_out {
-        ui.say(&format!(
-            "the lab was stopped after {} s",
-            (run.timeout + START).as_secs()
-        ));
+        let seconds = (job.timeout + START).as_secs();
+        ui.say(&format!("the lab was stopped after {seconds} s"));
     }
-    Ok(judge(&ended, true)?.1)
+    Ok(ended)
 }
 
 /// What the runner finds in the lab.

@@ -58,6 +58,11 @@ impl Layout {
         self.target.join("release/jiffy")
     }
 
+    /// What times runners.
+    pub(crate) fn stopwatch(&self) -> PathBuf {
+        self.target.join("release/jiffy-stopwatch")
+    }
+
     /// PID 1.
     pub(crate) fn init(&self) -> PathBuf {
         self.target.join("init/jiffy-init")

@@ -1,5 +1,6 @@
 //! The commands of the repository. Each is a file; this is their table of contents.
 
+mod bench;
 mod boot;
 mod build;
 mod cache;
@@ -48,6 +49,8 @@ enum Command {
     Boot(boot::BootOptions),
     /// Boot and explain where the time went
     Trace(trace::TraceOptions),
+    /// Measure, side by side
+    Bench(bench::BenchOptions),
     /// Run every test of the project
     Test(test::TestOptions),
     /// The patch series for a kernel tree of your own
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Build(command) => build::run(&layout, command).map(success),
         Command::Boot(options) => boot::run(&layout, options),
         Command::Trace(options) => trace::run(&layout, options),
+        Command::Bench(options) => bench::run(&layout, options).map(success),
         Command::Test(options) => test::run(&layout, options),
         Command::Patch(options) => patch::run(&layout, options).map(success),
     });

@@ -1,6 +1,7 @@
 //! What cargo builds for a boot: PID 1, the runner, the flat kernel; and the initramfs that PID 1 goes into.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -39,6 +40,29 @@ pub(crate) fn runner(layout: &Layout) -> Result<PathBuf> {
     .run()
     .context("building the runner")?;
     Ok(layout.runner())
+}
+
+/// Builds the stopwatch, static for the same reasons.
+pub(crate) fn stopwatch(layout: &Layout) -> Result<PathBuf> {
+    let sh = cargo(layout)?;
+    cmd!(
+        sh,
+        "cargo rustc --quiet --release --package jiffy-floor --bin jiffy-stopwatch -- -Ctarget-feature=+crt-static"
+    )
+    .quiet()
+    .run()
+    .context("building the stopwatch")?;
+    Ok(layout.stopwatch())
+}
+
+/// Writes `target/jiffy/flat/floor`, the yardstick.
+pub(crate) fn floor(layout: &Layout) -> Result<PathBuf> {
+    let path = layout.artefacts("flat").join("floor");
+    make_dir(&layout.artefacts("flat"))?;
+    write(&path, jiffy_floor::FLOOR)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("making {} executable", path.display()))?;
+    Ok(path)
 }
 
 /// Packs `target/jiffy/PROFILE/initramfs.cpio`: PID 1 and what it needs before it has mounted anything.

@@ -94,7 +94,8 @@ pub fn with_payload(
     Ok(archive)
 }
 
-/// Adds an archive of plain files, each with its path from the root and its bytes, for their owner to read.
+/// Adds an archive of plain files, each with its path from the root and its bytes, for their owner to read
+/// and run.
 ///
 /// # Errors
 /// [`Error::Write`] from `out`.
@@ -106,7 +107,7 @@ pub fn files(files: &[(String, Vec<u8>)], out: &mut impl Write) -> Result<(), Er
             tree.add(directory, Node::Directory { mode: 0o755 });
         }
         let bytes = bytes.clone();
-        tree.add(path.as_str(), Node::File { mode: 0o600, bytes });
+        tree.add(path.as_str(), Node::File { mode: 0o700, bytes });
     }
     cpio::write(&tree, out)
 }

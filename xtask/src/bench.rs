@@ -1,0 +1,46 @@
+//! `cargo xtask bench`: measure, side by side.
+
+mod floor;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::boot::On;
+use crate::build::BuildOptions;
+use crate::layout::Layout;
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// The runner with the halting kernel, against a C program of the fewest system calls
+    Floor,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench --suite floor
+  cargo xtask bench --suite floor --on host --runs 200 --json";
+
+/// What to measure, where, and how often.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BenchOptions {
+    #[command(flatten)]
+    build: BuildOptions,
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = Suite::Floor)]
+    suite: Suite,
+    /// Runs of each
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Where: auto is this machine's KVM if it is of the hardware kind, else the lab
+    #[arg(long, value_enum, default_value_t = On::Auto)]
+    on: On,
+}
+
+/// Runs the command.
+pub(crate) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
+    match options.suite {
+        Suite::Floor => floor::run(layout, options),
+    }
+}
