@@ -34,7 +34,7 @@ pub(crate) fn runner(layout: &Layout) -> Result<PathBuf> {
     let sh = cargo(layout)?;
     cmd!(
         sh,
-        "cargo rustc --quiet --release --package jiffy --bin jiffy -- -Ctarget-feature=+crt-static"
+        "cargo rustc --quiet --release --package jiffy --bin jiffy -- -Ctarget-feature=+crt-static -Crelocation-model=static"
     )
     .quiet()
     .run()
@@ -47,7 +47,7 @@ pub(crate) fn stopwatch(layout: &Layout) -> Result<PathBuf> {
     let sh = cargo(layout)?;
     cmd!(
         sh,
-        "cargo rustc --quiet --release --package jiffy-floor --bin jiffy-stopwatch -- -Ctarget-feature=+crt-static"
+        "cargo rustc --quiet --release --package jiffy-floor --bin jiffy-stopwatch -- -Ctarget-feature=+crt-static -Crelocation-model=static"
     )
     .quiet()
     .run()
