@@ -14,7 +14,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::process::ExitCode;
 
 /// The runner's or the guest's fault.
 const FAULT: u8 = 125;
@@ -22,20 +21,19 @@ const FAULT: u8 = 125;
 const USAGE: u8 = 2;
 
 /// `jiffy run`.
-pub(crate) fn run(run: Run, clock: Clock) -> ExitCode {
-    let status = try_run(run, clock).unwrap_or_else(|error| {
-        eprintln!("jiffy: {error}");
+pub(crate) fn run(run: Run, clock: Clock) -> u8 {
+    try_run(run, clock).unwrap_or_else(|error| {
+        complain(&error.to_string());
         if error.is::<payload::Error>() {
             USAGE
         } else {
             FAULT
         }
-    });
-    ExitCode::from(status)
+    })
 }
 
 /// `jiffy probe`.
-pub(crate) fn probe(json: bool) -> ExitCode {
+pub(crate) fn probe(json: bool) -> u8 {
     let (kind, api, reason) = match jiffy::vm::open_kvm() {
         Ok(kvm) => (
             serde_json::json!(probe::kind()),
@@ -54,9 +52,14 @@ pub(crate) fn probe(json: bool) -> ExitCode {
 }
 
 /// Prints a line; nobody reading it is no fault.
-pub(crate) fn print(text: &str) -> ExitCode {
+pub(crate) fn print(text: &str) -> u8 {
     let _ = writeln!(io::stdout(), "{text}");
-    ExitCode::SUCCESS
+    0
+}
+
+/// Says what is wrong; when that fails there is nowhere left to say so.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "jiffy: {text}");
 }
 
 type Error = Box<dyn std::error::Error>;
@@ -105,7 +108,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
 
 fn show(report: &Report, json: bool, quiet: bool, file: Option<&Path>) -> Result<(), Error> {
     for line in &report.diagnosis {
-        eprintln!("jiffy: {line}");
+        complain(line);
     }
     if json || file.is_some() {
         let text = serde_json::to_string(report)?;
@@ -116,7 +119,7 @@ fn show(report: &Report, json: bool, quiet: bool, file: Option<&Path>) -> Result
             writeln!(io::stdout(), "{text}")?;
         }
     } else if !quiet {
-        eprintln!("jiffy: {}", summary(report));
+        complain(&summary(report));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `--runs N`: each run in a process of its own, so that each has a start of its own to be measured.
 
 use crate::cli::Run;
-use crate::command::is_stdout;
+use crate::command::{self, is_stdout};
 use jiffy::summary;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -53,13 +53,13 @@ pub(crate) fn repeat(run: &Run) -> Result<u8, Error> {
                 .as_f64()
                 .unwrap_or(0.0)
         };
-        eprintln!(
-            "jiffy: {} runs: ready after {:.0} us (median; {:.0} to {:.0})",
+        command::complain(&format!(
+            "{} runs: ready after {:.0} us (median; {:.0} to {:.0})",
             run.runs,
             us("to_ready", "p50"),
             us("to_ready", "min"),
             us("to_ready", "max"),
-        );
+        ));
     }
     Ok(status)
 }
