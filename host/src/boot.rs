@@ -1,6 +1,7 @@
 //! One boot, from an open /dev/kvm to a report.
 
 use crate::clock::Clock;
+use crate::devices::Spec;
 use crate::error::Result;
 use crate::initramfs::{self, Archive};
 use crate::kernel::Kernel;
@@ -31,6 +32,8 @@ pub struct Config {
     pub pages: Pages,
     /// Interrupt hardware.
     pub irqchip: Irqchip,
+    /// Its devices.
+    pub devices: Vec<Spec>,
     /// The longest that the guest may run.
     pub timeout: Duration,
     /// One byte 0x01 is written here at ready.
@@ -66,6 +69,7 @@ pub fn boot(
     let kernel = Kernel::open(&config.kernel)?;
     let memory = GuestMemory::new(config.memory_mib, config.pages)?;
     let mut vm = Vm::new(&kvm, memory, config.irqchip)?;
+    vm.add_devices(&config.devices)?;
     let created = clock.elapsed();
 
     let kernel_end = kernel.place(&mut vm.memory)?;
@@ -73,7 +77,7 @@ pub fn boot(
     vm.memory.expect_memory_map(initramfs.start);
     let command_line = command_line(&vm, &config.command_line);
     boot_params::write(&vm.memory, &command_line, &initramfs)?;
-    mptable::write(&vm.memory, 1)?;
+    mptable::write(&vm.memory, 1, vm.devices.interrupts())?;
     let loaded = clock.elapsed();
 
     vm.set_entry(&kvm, kernel.entry())?;
@@ -92,7 +96,7 @@ pub fn boot(
         schema: 1,
         outcome: verdict.outcome,
         exit_code: verdict.exit_code,
-        diagnosis: verdict.lines,
+        diagnosis: [verdict.lines, vm.devices.faults()].concat(),
         kvm: KvmInfo {
             kind: probe::kind(),
             api: kvm.get_api_version(),
@@ -139,6 +143,7 @@ fn command_line(vm: &Vm, extra: &str) -> String {
     if let Some(khz) = vm.tsc_khz() {
         line += &format!(" tsc_early_khz={khz}");
     }
+    line += &vm.devices.command_line();
     if !extra.is_empty() {
         line += " ";
         line += extra;

@@ -1,6 +1,8 @@
 //! The command line of `jiffy`. Written by hand over lexopt: a derive-style parser builds its whole command tree
 //! at start, and start is what this program is about.
 
+use crate::device_options;
+use jiffy::devices::Spec;
 use jiffy::memory::Pages;
 use jiffy::vm::Irqchip;
 use std::ffi::OsString;
@@ -24,6 +26,8 @@ Options of run:
   --cpus N            vCPUs (1)
   --pages KIND        what backs guest memory: auto, 4k, thp or 2m (auto)
   --irqchip KIND      local: the local APIC alone; pc: PIC, I/O APIC and PIT too, for foreign kernels (local)
+  --disk FILE[,ro][,direct]
+                      a disk: /dev/vda, the next /dev/vdb; read-only with ro, past the page cache with direct
   --cmdline TEXT      more for the kernel's command line
   --timeout SECONDS   the longest that the guest may run (60)
   --stdin FILE        the program's input, instead of ours
@@ -62,6 +66,7 @@ pub(crate) struct Run {
     pub(crate) memory_mib: u64,
     pub(crate) pages: Pages,
     pub(crate) irqchip: Irqchip,
+    pub(crate) devices: Vec<Spec>,
     pub(crate) cmdline: String,
     pub(crate) timeout: Duration,
     pub(crate) stdin: Option<PathBuf>,
@@ -126,6 +131,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("cpus") => parser.value()?.parse_with(cpus)?,
             Long("pages") => run.pages = parser.value()?.parse_with(pages)?,
             Long("irqchip") => run.irqchip = parser.value()?.parse_with(irqchip)?,
+            Long("disk") => run.devices.push(device_options::disk(parser.value()?)?),
             Long("cmdline") => run.cmdline = parser.value()?.string()?,
             Long("timeout") => run.timeout = parser.value()?.parse_with(seconds)?,
             Long("stdin") => run.stdin = Some(parser.value()?.into()),

@@ -89,6 +89,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         memory_mib: run.memory_mib,
         pages: run.pages,
         irqchip: run.irqchip,
+        devices: run.devices,
         timeout: run.timeout,
         ready_fd: run.ready_fd.map(inherited).transpose()?,
         detailed: run.json || run.report.is_some() || run.trace.is_some(),

@@ -9,6 +9,7 @@ pub mod boot_params;
 pub mod clock;
 pub mod cpuid;
 pub mod details;
+pub mod devices;
 pub mod diagnose;
 pub mod dmesg;
 pub mod error;

@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod device_options;
 mod runs;
 
 use jiffy::clock::Clock;

@@ -129,12 +129,14 @@ fn step(vm: &mut Vm, ports: &mut Ports, watchdog: &Watchdog, run: &mut Run) -> R
             ports.read(port, data);
             Step::Event(Event::Continue)
         }
-        // Device memory that is not there: writes are lost, reads are all ones, as on a PC.
-        Ok(VcpuExit::MmioRead(_, data)) => {
-            data.fill(0xff);
+        Ok(VcpuExit::MmioRead(at, data)) => {
+            vm.devices.read(at, data);
             Step::Event(Event::Continue)
         }
-        Ok(VcpuExit::MmioWrite(..)) => Step::Event(Event::Continue),
+        Ok(VcpuExit::MmioWrite(at, data)) => {
+            vm.devices.write(at, data);
+            Step::Event(Event::Continue)
+        }
         Ok(VcpuExit::Shutdown) => Step::End(Ending::TripleFault),
         Ok(VcpuExit::InternalError) => {
             if software::complete(&vm.vcpu, &vm.memory, &mut run.assists)? {

@@ -2,6 +2,7 @@
 
 use crate::boot_params;
 use crate::cpuid;
+use crate::devices::{Devices, Spec};
 use crate::error::{Error, Result, kvm};
 use crate::layout;
 use crate::memory::GuestMemory;
@@ -11,6 +12,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use std::io;
+use std::sync::Arc;
 
 /// Which interrupt hardware the guest gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,10 +35,14 @@ pub fn open_kvm() -> Result<Kvm> {
 /// A machine with its memory attached. Field order is drop order: the vCPU goes before its memory.
 #[derive(Debug)]
 pub struct Vm {
-    /// The first vCPU, which keeps the VM open.
+    /// The first vCPU.
     pub vcpu: VcpuFd,
+    /// The guest's devices.
+    pub devices: Devices,
     /// The guest's RAM.
     pub memory: GuestMemory,
+    fd: Arc<VmFd>,
+    irqchip: Irqchip,
 }
 
 impl Vm {
@@ -68,7 +74,22 @@ impl Vm {
             }
         }
         let vcpu = vm.create_vcpu(0).map_err(kvm("KVM_CREATE_VCPU"))?;
-        Ok(Vm { vcpu, memory })
+        Ok(Vm {
+            vcpu,
+            devices: Devices::default(),
+            memory,
+            fd: Arc::new(vm),
+            irqchip,
+        })
+    }
+
+    /// Makes the guest's devices.
+    ///
+    /// # Errors
+    /// What a device could not open.
+    pub fn add_devices(&mut self, specs: &[Spec]) -> Result<()> {
+        self.devices = Devices::new(specs, &self.fd, &self.memory, self.irqchip)?;
+        Ok(())
     }
 
     /// Sets the vCPU to the kernel's 64-bit entry point.

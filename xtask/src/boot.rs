@@ -14,6 +14,7 @@ use xshell::{Shell, cmd};
 
 use crate::build::{self, Artefacts, BuildOptions};
 use crate::cache::Cache;
+use crate::devices::DeviceOptions;
 use crate::failure::{fault, usage};
 use crate::guest;
 use crate::install::{self, Need};
@@ -76,6 +77,8 @@ pub(crate) struct BootOptions {
     /// What backs guest memory: auto, 4k, thp or 2m
     #[arg(long, value_name = "KIND", default_value = "auto")]
     pages: String,
+    #[command(flatten)]
+    devices: DeviceOptions,
     /// The longest that the guest may run
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     timeout: String,
@@ -271,6 +274,7 @@ pub(crate) fn trace(
             initrds,
             memory_mib,
             options: args,
+            devices: options.devices.in_lab()?,
             timeout,
             json: false,
             payload: Payload::new(&options.program),
@@ -294,6 +298,7 @@ fn on_host_with(
     for initrd in initrds {
         args.extend(["--initrd".into(), initrd.into()]);
     }
+    args.extend(options.devices.on_host());
     if !options.program.is_empty() {
         args.push("--".into());
         args.extend(options.program.iter().cloned());
@@ -324,6 +329,7 @@ fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Re
         args.extend(["--initrd".into(), initrd.into()]);
     }
     args.extend(runner_options(options));
+    args.extend(options.devices.on_host());
     if let Some(fd) = options.ready_fd {
         args.extend(["--ready-fd".into(), fd.to_string().into()]);
     }
@@ -357,6 +363,7 @@ fn in_lab(
         initrds,
         memory_mib,
         options: runner_options(options),
+        devices: options.devices.in_lab()?,
         timeout,
         json: options.build.json,
         payload,
@@ -372,8 +379,14 @@ fn in_qemu(
     memory_mib: u64,
     timeout: Duration,
 ) -> Result<u8> {
-    if options.runs.is_some() || options.cpus != 1 || options.ready_fd.is_some() {
-        return Err(usage("--vmm qemu-* takes no --runs, --cpus or --ready-fd"));
+    if options.runs.is_some()
+        || options.cpus != 1
+        || options.ready_fd.is_some()
+        || !options.devices.is_empty()
+    {
+        return Err(usage(
+            "--vmm qemu-* takes no --runs, --cpus, --ready-fd or devices",
+        ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
     let (kernel, initrds) = files(layout, ui, options, false)?;

@@ -54,6 +54,7 @@ pub(crate) fn boot(ui: &Ui, cache: &Cache, boot: &Boot<'_>) -> Result<u8> {
     let ended = qemu::run(
         Machine {
             hardware: &["-M", &machine, "-cpu", "max"],
+            devices: &[],
             kernel: boot.kernel.clone(),
             initramfs,
             command_line: "panic=-1 reboot=t".to_owned(),

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{self, BuildOptions};
 use crate::cache::{Cache, write};
+use crate::devices::InLab;
 use crate::guest::judge;
 use crate::layout::Layout;
 use crate::payload::{Payload, pack, read};
@@ -57,6 +58,8 @@ pub(crate) struct Run {
     pub(crate) memory_mib: u64,
     /// The runner's other options.
     pub(crate) options: Vec<OsString>,
+    /// The guest's devices.
+    pub(crate) devices: InLab,
     /// The longest that the guest may run, in seconds of the lab's clock, and, with the lab's start, of ours.
     pub(crate) timeout: Duration,
     /// JSON on stdout.
@@ -93,6 +96,7 @@ pub(crate) fn run(
     let ended = qemu::run(
         Machine {
             hardware: &HARDWARE,
+            devices: &run.devices.qemu,
             kernel: lab.vmlinux,
             initramfs,
             command_line: COMMAND_LINE.to_owned(),
@@ -151,7 +155,7 @@ fn inside(run: &Run) -> Result<Inside> {
             option("--stdin", "lab/stdin".to_owned(), bytes);
         }
     }
-    arguments.extend(run.options.iter().cloned());
+    arguments.extend(run.options.iter().chain(&run.devices.runner).cloned());
     Ok(Inside { files, arguments })
 }
 

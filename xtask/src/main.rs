@@ -4,6 +4,7 @@ mod boot;
 mod build;
 mod cache;
 mod config;
+mod devices;
 mod diff;
 mod digest;
 mod failure;
