@@ -28,6 +28,9 @@ Options of run:
   --irqchip KIND      local: the local APIC alone; pc: PIC, I/O APIC and PIT too, for foreign kernels (local)
   --disk FILE[,ro][,direct]
                       a disk: /dev/vda, the next /dev/vdb; read-only with ro, past the page cache with direct
+  --net tap=NAME[,ip=A.B.C.D/N[,gw=A.B.C.D]][,mac=XX:XX:XX:XX:XX:XX]
+                      a network card on a tap, which is made if it is not there, with the gateway's address
+  --entropy           randomness from the host
   --cmdline TEXT      more for the kernel's command line
   --timeout SECONDS   the longest that the guest may run (60)
   --stdin FILE        the program's input, instead of ours
@@ -132,6 +135,10 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("pages") => run.pages = parser.value()?.parse_with(pages)?,
             Long("irqchip") => run.irqchip = parser.value()?.parse_with(irqchip)?,
             Long("disk") => run.devices.push(device_options::disk(parser.value()?)?),
+            Long("net") => run
+                .devices
+                .push(device_options::net(&parser.value()?.string()?)?),
+            Long("entropy") => run.devices.push(Spec::Entropy),
             Long("cmdline") => run.cmdline = parser.value()?.string()?,
             Long("timeout") => run.timeout = parser.value()?.parse_with(seconds)?,
             Long("stdin") => run.stdin = Some(parser.value()?.into()),

@@ -18,6 +18,12 @@ pub(crate) struct DeviceOptions {
     /// A disk: /dev/vda, the next /dev/vdb; read-only with ,ro, past the page cache with ,direct
     #[arg(long, value_name = "FILE[,ro][,direct]")]
     disk: Vec<OsString>,
+    /// A network card on a tap, which is made if it is not there, with the gateway's address
+    #[arg(long, value_name = "tap=NAME[,ip=A.B.C.D/N][,gw=A.B.C.D]")]
+    net: Vec<OsString>,
+    /// Randomness from the host
+    #[arg(long)]
+    entropy: bool,
 }
 
 /// The lab's own hardware for a guest's devices, and the runner's options that name it.
@@ -32,16 +38,33 @@ pub(crate) struct InLab {
 impl DeviceOptions {
     /// The runner's options on this machine.
     pub(crate) fn on_host(&self) -> Vec<OsString> {
-        self.disk
-            .iter()
-            .flat_map(|disk| ["--disk".into(), disk.clone()])
-            .collect()
+        let mut options = Vec::new();
+        for disk in &self.disk {
+            options.extend(["--disk".into(), disk.clone()]);
+        }
+        options.extend(self.without_files());
+        options
+    }
+
+    /// The options that mean the same on every machine.
+    fn without_files(&self) -> Vec<OsString> {
+        let mut options = Vec::new();
+        for net in &self.net {
+            options.extend(["--net".into(), net.clone()]);
+        }
+        if self.entropy {
+            options.push("--entropy".into());
+        }
+        options
     }
 
     /// A disk of the guest is a disk of the lab, so that what is written arrives in the file here.
     pub(crate) fn in_lab(&self) -> Result<InLab> {
-        let mut lab = InLab::default();
-        if self.is_empty() {
+        let mut lab = InLab {
+            runner: self.without_files(),
+            qemu: Vec::new(),
+        };
+        if self.disk.is_empty() {
             return Ok(lab);
         }
         // Without ACPI, QEMU tells the lab's kernel of its devices on the command line.
@@ -70,7 +93,7 @@ impl DeviceOptions {
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.disk.is_empty()
+        self.disk.is_empty() && self.net.is_empty() && !self.entropy
     }
 }
 

@@ -5,11 +5,14 @@
 
 pub mod block;
 pub mod buffers;
+pub mod entropy;
 pub mod interrupt;
 pub mod ioapic;
 pub mod memory;
 pub mod mmio;
+pub mod net;
 pub mod ring;
+pub mod tap;
 pub mod worker;
 
 use crate::error::Result;
@@ -29,6 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use worker::Io;
 
 pub use block::Disk;
+pub use net::{Address, Card};
 
 /// The first line: below it lie those that a PC's own devices have.
 const FIRST_IRQ: u32 = 5;
@@ -44,12 +48,25 @@ const FEATURE_EVENT_IDX: u64 = 1 << 29;
 pub enum Spec {
     /// A disk.
     Disk(Disk),
+    /// A network card.
+    Net(Card),
+    /// A source of randomness.
+    Entropy,
 }
 
 impl Spec {
+    fn address(&self) -> Option<Address> {
+        match self {
+            Spec::Net(card) => card.address,
+            _ => None,
+        }
+    }
+
     fn make(&self) -> Result<Box<dyn Device>> {
         Ok(match self {
             Spec::Disk(disk) => Box::new(block::Block::open(disk)?),
+            Spec::Net(card) => Box::new(net::Net::open(card)?),
+            Spec::Entropy => Box::new(entropy::Entropy),
         })
     }
 }
@@ -128,6 +145,8 @@ impl Config {
 pub struct Devices {
     transports: Vec<Transport>,
     controller: Option<Arc<Controller>>,
+    /// The guest's address: the kernel sets one.
+    address: Option<Address>,
 }
 
 impl Devices {
@@ -164,6 +183,7 @@ impl Devices {
         Ok(Devices {
             transports,
             controller: Some(controller),
+            address: specs.iter().find_map(Spec::address),
         })
     }
 
@@ -180,12 +200,13 @@ impl Devices {
     /// What the kernel's command line says of them.
     #[must_use]
     pub fn command_line(&self) -> String {
-        (0..self.transports.len() as u64)
-            .zip(FIRST_IRQ..)
+        let lines = (0..self.transports.len() as u64).zip(FIRST_IRQ..);
+        lines
             .map(|(number, irq)| {
                 let at = layout::DEVICES + number * layout::PAGE;
                 format!(" virtio_mmio.device=4K@{at:#x}:{irq}")
             })
+            .chain(self.address.as_ref().map(Address::command_line))
             .collect()
     }
 
