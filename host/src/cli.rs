@@ -30,6 +30,7 @@ Options of run:
                       a disk: /dev/vda, the next /dev/vdb; read-only with ro, past the page cache with direct
   --net tap=NAME[,ip=A.B.C.D/N[,gw=A.B.C.D]][,mac=XX:XX:XX:XX:XX:XX]
                       a network card on a tap, which is made if it is not there, with the gateway's address
+  --console           the program's streams are a terminal, /dev/hvc0, on ours; Ctrl-A x ends it
   --entropy           randomness from the host
   --cmdline TEXT      more for the kernel's command line
   --timeout SECONDS   the longest that the guest may run (60)
@@ -70,6 +71,7 @@ pub(crate) struct Run {
     pub(crate) pages: Pages,
     pub(crate) irqchip: Irqchip,
     pub(crate) devices: Vec<Spec>,
+    pub(crate) console: bool,
     pub(crate) cmdline: String,
     pub(crate) timeout: Duration,
     pub(crate) stdin: Option<PathBuf>,
@@ -138,6 +140,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("net") => run
                 .devices
                 .push(device_options::net(&parser.value()?.string()?)?),
+            Long("console") => run.console = true,
             Long("entropy") => run.devices.push(Spec::Entropy),
             Long("cmdline") => run.cmdline = parser.value()?.string()?,
             Long("timeout") => run.timeout = parser.value()?.parse_with(seconds)?,

@@ -95,6 +95,7 @@ pub fn run(
                     let _ = rustix::io::write(fd, &[1]);
                 }
                 run.stats = count();
+                vm.devices.guest_is_ready();
             }
             Step::Event(Event::Started) if run.started.is_none() => {
                 run.started = Some(clock.elapsed());

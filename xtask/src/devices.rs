@@ -21,6 +21,9 @@ pub(crate) struct DeviceOptions {
     /// A network card on a tap, which is made if it is not there, with the gateway's address
     #[arg(long, value_name = "tap=NAME[,ip=A.B.C.D/N][,gw=A.B.C.D]")]
     net: Vec<OsString>,
+    /// The program's streams are a terminal, /dev/hvc0, on ours
+    #[arg(long)]
+    pub(crate) console: bool,
     /// Randomness from the host
     #[arg(long)]
     entropy: bool,
@@ -33,6 +36,8 @@ pub(crate) struct InLab {
     pub(crate) qemu: Vec<OsString>,
     /// Arguments of the runner.
     pub(crate) runner: Vec<OsString>,
+    /// Whether the program has a terminal.
+    pub(crate) console: bool,
 }
 
 impl DeviceOptions {
@@ -52,6 +57,9 @@ impl DeviceOptions {
         for net in &self.net {
             options.extend(["--net".into(), net.clone()]);
         }
+        if self.console {
+            options.push("--console".into());
+        }
         if self.entropy {
             options.push("--entropy".into());
         }
@@ -63,6 +71,7 @@ impl DeviceOptions {
         let mut lab = InLab {
             runner: self.without_files(),
             qemu: Vec::new(),
+            console: self.console,
         };
         if self.disk.is_empty() {
             return Ok(lab);
@@ -93,7 +102,7 @@ impl DeviceOptions {
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.disk.is_empty() && self.net.is_empty() && !self.entropy
+        self.disk.is_empty() && self.net.is_empty() && !self.console && !self.entropy
     }
 }
 

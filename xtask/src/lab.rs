@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiffy_abi::payload::{STDIN, TERMINAL};
 
 use crate::build::{self, BuildOptions};
 use crate::cache::{Cache, write};
@@ -88,7 +89,7 @@ pub(crate) fn run(
     let Inside { files, arguments } = inside(run)?;
     jiffy::payload::files(&files, &mut archive).context("packing the lab")?;
     let runner = userland::runner(layout)?;
-    archive.extend(pack(runner.as_os_str(), &arguments, false)?);
+    archive.extend(pack(runner.as_os_str(), &arguments, 0)?);
 
     let scratch = cache.scratch()?;
     let initramfs = scratch.path().join("initramfs.cpio");
@@ -142,10 +143,15 @@ fn inside(run: &Run) -> Result<Inside> {
     if let Some(payload) = &run.payload {
         // A terminal stays here: the lab takes its input whole, before it starts.
         let stdin = !io::stdin().is_terminal();
+        let streams = match (run.devices.console, stdin) {
+            (true, _) => TERMINAL,
+            (false, true) => STDIN,
+            (false, false) => 0,
+        };
         option(
             "--initrd",
             "lab/payload.cpio".to_owned(),
-            payload.archive(stdin)?,
+            payload.archive(streams)?,
         );
         if stdin {
             let mut bytes = Vec::new();

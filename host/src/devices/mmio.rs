@@ -100,6 +100,11 @@ impl Transport {
         faults.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Has the device's thread look around.
+    pub fn ring(&self) {
+        self.worker.ring();
+    }
+
     /// Serves a read.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
         if offset >= CONFIG {

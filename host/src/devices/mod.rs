@@ -5,6 +5,7 @@
 
 pub mod block;
 pub mod buffers;
+pub mod console;
 pub mod entropy;
 pub mod interrupt;
 pub mod ioapic;
@@ -15,7 +16,7 @@ pub mod ring;
 pub mod tap;
 pub mod worker;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout;
 use crate::memory::GuestMemory;
 use crate::mptable::Interrupts;
@@ -27,7 +28,8 @@ use mmio::Transport;
 use ring::Fault;
 use rustix::event::{PollFd, PollFlags};
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use worker::Io;
 
@@ -44,14 +46,25 @@ const PC_PINS: u32 = 24;
 const FEATURE_EVENT_IDX: u64 = 1 << 29;
 
 /// A device to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Spec {
     /// A disk.
     Disk(Disk),
     /// A network card.
     Net(Card),
+    /// A console on two descriptors of ours.
+    Console(Terminal),
     /// A source of randomness.
     Entropy,
+}
+
+/// The two ends of a console.
+#[derive(Clone, Debug)]
+pub struct Terminal {
+    /// What is typed.
+    pub input: Arc<File>,
+    /// What is shown.
+    pub output: Arc<File>,
 }
 
 impl Spec {
@@ -62,10 +75,17 @@ impl Spec {
         }
     }
 
-    fn make(&self) -> Result<Box<dyn Device>> {
+    fn make(&self, ready: &Arc<AtomicBool>) -> Result<Box<dyn Device>> {
         Ok(match self {
             Spec::Disk(disk) => Box::new(block::Block::open(disk)?),
             Spec::Net(card) => Box::new(net::Net::open(card)?),
+            Spec::Console(Terminal { input, output }) => {
+                let copy = |file: &File| {
+                    file.try_clone()
+                        .map_err(|error| Error::System { call: "dup", error })
+                };
+                Box::new(console::Console::new(copy(input)?, copy(output)?, ready))
+            }
             Spec::Entropy => Box::new(entropy::Entropy),
         })
     }
@@ -133,6 +153,12 @@ impl Config {
         }
     }
 
+    /// Replaces it.
+    pub fn set(&self, new: Vec<u8>) {
+        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Changes when the configuration does.
     #[must_use]
     pub fn generation(&self) -> u32 {
@@ -147,6 +173,9 @@ pub struct Devices {
     controller: Option<Arc<Controller>>,
     /// The guest's address: the kernel sets one.
     address: Option<Address>,
+    console: bool,
+    /// Whether PID 1 runs, and so every driver.
+    ready: Arc<AtomicBool>,
 }
 
 impl Devices {
@@ -164,7 +193,7 @@ impl Devices {
             return Ok(Devices::default());
         };
         if count > PC_PINS - FIRST_IRQ {
-            return Err(crate::Error::Device(format!(
+            return Err(Error::Device(format!(
                 "a machine takes {} devices, and {count} were asked for",
                 PC_PINS - FIRST_IRQ
             )));
@@ -172,17 +201,20 @@ impl Devices {
         let pins = (irqchip == Irqchip::Local).then_some(FIRST_IRQ + count);
         let controller = Arc::new(Controller::new(Arc::clone(vm), pins));
         let view = View::new(memory)?;
+        let ready = Arc::new(AtomicBool::new(false));
         let transports = specs
             .iter()
             .zip(FIRST_IRQ..)
             .map(|(spec, irq)| {
                 let interrupt = Interrupt::new(&controller, irq);
-                Transport::new(spec.make()?, interrupt, view.clone())
+                Transport::new(spec.make(&ready)?, interrupt, view.clone())
             })
             .collect::<Result<_>>()?;
         Ok(Devices {
             transports,
             controller: Some(controller),
+            ready,
+            console: specs.iter().any(|spec| matches!(spec, Spec::Console(_))),
             address: specs.iter().find_map(Spec::address),
         })
     }
@@ -206,6 +238,8 @@ impl Devices {
                 let at = layout::DEVICES + number * layout::PAGE;
                 format!(" virtio_mmio.device=4K@{at:#x}:{irq}")
             })
+            // The kernel takes a console for its own messages; those that matter are enough there.
+            .chain(self.console.then(|| " quiet".to_owned()))
             .chain(self.address.as_ref().map(Address::command_line))
             .collect()
     }
@@ -234,6 +268,14 @@ impl Devices {
             && let Ok(bytes) = data.try_into()
         {
             controller.write(offset, u32::from_le_bytes(bytes));
+        }
+    }
+
+    /// PID 1 runs.
+    pub fn guest_is_ready(&self) {
+        if self.console {
+            self.ready.store(true, Ordering::Release);
+            self.transports.iter().for_each(Transport::ring);
         }
     }
 

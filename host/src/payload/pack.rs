@@ -3,7 +3,7 @@
 use super::search::{self, Libraries};
 use super::tree::{Node, Tree};
 use super::{Error, cpio, program};
-use jiffy_abi::payload::{self, MAX_STRINGS, STDIN};
+use jiffy_abi::payload::{self, MAX_STRINGS};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -61,7 +61,7 @@ pub fn base(init: &[u8], out: &mut impl Write) -> Result<(), Error> {
 /// as here, and the payload file.
 ///
 /// `program` is looked up in `PATH` as a shell does; `args` are those after the program's name; `env` are strings
-/// `NAME=value`; without `stdin` the program reads an end of file at once.
+/// `NAME=value`; `flags` are those of [`payload`], without which the program reads an end of file at once.
 ///
 /// # Errors
 /// [`Error`], which says what to do.
@@ -69,7 +69,7 @@ pub fn with_payload(
     program: &OsStr,
     args: &[OsString],
     env: &[OsString],
-    stdin: bool,
+    flags: u32,
 ) -> Result<Vec<u8>, Error> {
     let path = search::program(program)?;
     let mut tree = Tree::default();
@@ -86,7 +86,7 @@ pub fn with_payload(
             },
         );
     }
-    let bytes = payload_file(path.as_os_str(), args, env, stdin)?;
+    let bytes = payload_file(path.as_os_str(), args, env, flags)?;
     let path = payload::PATH.trim_start_matches('/');
     tree.add(path, Node::File { mode: 0o600, bytes });
     let mut archive = Vec::new();
@@ -115,13 +115,12 @@ fn payload_file(
     path: &OsStr,
     args: &[OsString],
     env: &[OsString],
-    stdin: bool,
+    flags: u32,
 ) -> Result<Vec<u8>, Error> {
     let count = 1 + args.len() + env.len();
     if count > MAX_STRINGS {
         return Err(Error::TooMany(count));
     }
-    let flags = if stdin { STDIN } else { 0 };
     let mut file = payload::header(flags, 1 + args.len() as u32, env.len() as u32).to_vec();
     for string in [path]
         .into_iter()

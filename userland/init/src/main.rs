@@ -38,7 +38,9 @@ fn run(payload: &payload::Payload<'_>) -> Result<Verdict, Verdict> {
     mounts::all()?;
     signals::block();
     let child = child::start(payload)?;
-    pump::until_exit(child)
+    let verdict = pump::until_exit(child);
+    child::drain_terminal(payload);
+    verdict
 }
 
 /// Makes the verdict for an error at `stage`.
