@@ -14,6 +14,8 @@ pub mod mmio;
 pub mod net;
 pub mod ring;
 pub mod tap;
+#[cfg(test)]
+mod tests;
 pub mod worker;
 
 use crate::error::{Error, Result};
@@ -199,7 +201,7 @@ impl Devices {
             )));
         }
         let pins = (irqchip == Irqchip::Local).then_some(FIRST_IRQ + count);
-        let controller = Arc::new(Controller::new(Arc::clone(vm), pins));
+        let controller = Arc::new(Controller::new(Some(Arc::clone(vm)), pins));
         let view = View::new(memory)?;
         let ready = Arc::new(AtomicBool::new(false));
         let transports = specs

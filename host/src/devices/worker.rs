@@ -17,7 +17,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::mem;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 /// What a device works with while its driver runs it.
@@ -151,20 +151,25 @@ fn serve(
     bell: &OwnedFd,
 ) -> std::result::Result<Option<Order>, Fault> {
     device.start(io)?;
+    let (mut rung, mut events) = (false, Vec::new());
     loop {
-        let (rung, events) = wait(device, bell)?;
         if rung {
             let mut count = [0; 8];
             let _ = rustix::io::read(bell, &mut count);
-            match orders.try_recv() {
-                Ok(order) => return Ok(Some(order)),
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => return Ok(None),
-                Err(std::sync::mpsc::TryRecvError::Empty) => device.rung(io)?,
-            }
         }
-        if events.iter().any(|events| !events.is_empty()) {
+        // Looked for in every round, and after the bell was silenced: one ring may stand for several orders.
+        match orders.try_recv() {
+            Ok(order) => return Ok(Some(order)),
+            Err(TryRecvError::Disconnected) => return Ok(None),
+            Err(TryRecvError::Empty) => {}
+        }
+        if rung {
+            device.rung(io)?;
+        }
+        if events.iter().any(|events: &PollFlags| !events.is_empty()) {
             device.polled(io, &events)?;
         }
+        (rung, events) = wait(device, bell)?;
     }
 }
 
