@@ -52,7 +52,7 @@ const fn file(need: Need, path: &'static str, package: &'static str) -> Tool {
     }
 }
 
-const TOOLS: [Tool; 17] = [
+const TOOLS: [Tool; 18] = [
     program(Need::Build, "gcc", "gcc"),
     file(Need::Build, "/usr/include/stdio.h", "libc6-dev"),
     program(Need::Build, "ld", "binutils"),
@@ -70,6 +70,7 @@ const TOOLS: [Tool; 17] = [
     program(Need::Test, "git", "git"),
     program(Need::Test, "cpio", "cpio"),
     program(Need::Test, "curl", "curl"),
+    program(Need::Test, "mkfs.ext4", "e2fsprogs"),
     file(
         Need::Test,
         "/usr/share/doc/busybox-static",

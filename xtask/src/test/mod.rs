@@ -5,6 +5,7 @@
 
 mod boots;
 mod command;
+mod devices;
 mod inputs;
 mod patches;
 mod tools;
@@ -96,6 +97,7 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     let mut checks = tools::checks();
     checks.extend(patches::checks());
     checks.extend(boots::checks());
+    checks.extend(devices::checks());
     checks.extend(inputs::checks());
     if let Some(only) = &options.only {
         checks.retain(|check| check.name.contains(only.as_str()));
@@ -181,6 +183,7 @@ mod tests {
         let mut checks = tools::checks();
         checks.extend(patches::checks());
         checks.extend(boots::checks());
+        checks.extend(devices::checks());
         checks.extend(inputs::checks());
         let mut names: Vec<_> = checks.iter().map(|check| &check.name).collect();
         names.sort();
