@@ -15,6 +15,7 @@ use crate::vm::{self, Irqchip, Vm};
 use crate::{boot_params, details, diagnose, mptable, probe, report};
 use rustix::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What to boot, and how.
@@ -28,6 +29,8 @@ pub struct Config {
     pub command_line: String,
     /// Guest memory in MiB.
     pub memory_mib: u64,
+    /// vCPUs.
+    pub cpus: u8,
     /// What backs it.
     pub pages: Pages,
     /// Interrupt hardware.
@@ -68,7 +71,7 @@ pub fn boot(
     let kvm = vm::open_kvm()?;
     let kernel = Kernel::open(&config.kernel)?;
     let memory = GuestMemory::new(config.memory_mib, config.pages)?;
-    let mut vm = Vm::new(&kvm, memory, config.irqchip)?;
+    let mut vm = Vm::new(&kvm, memory, config.irqchip, config.cpus)?;
     vm.add_devices(&config.devices)?;
     let created = clock.elapsed();
 
@@ -77,21 +80,24 @@ pub fn boot(
     vm.memory.expect_memory_map(initramfs.start);
     let command_line = command_line(&vm, &config.command_line);
     boot_params::write(&vm.memory, &command_line, &initramfs)?;
-    mptable::write(&vm.memory, 1, vm.devices.interrupts())?;
+    mptable::write(&vm.memory, config.cpus, vm.devices.interrupts())?;
     let loaded = clock.elapsed();
 
     vm.set_entry(&kvm, kernel.entry())?;
-    let mut ports = Ports::new(output, stdin);
+    let ports = Arc::new(Mutex::new(Ports::new(output, stdin)));
     let watch = Watch {
         ready_fd: config.ready_fd.take(),
         count: config.detailed,
         trace: trace.take(),
     };
     let entry = clock.elapsed();
-    let mut run = run::run(&mut vm, &mut ports, watch, clock, config.timeout)?;
+    let mut run = run::run(&mut vm, &ports, watch, clock, config.timeout)?;
     let trace = run.trace.take().map(|trace| trace.finish(&vm));
 
-    let verdict = diagnose::verdict(&run, &ports, &vm, &config);
+    let verdict = {
+        let ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
+        diagnose::verdict(&run, &ports, &vm, &config)
+    };
     let mut report = Report {
         schema: 1,
         outcome: verdict.outcome,
@@ -102,7 +108,7 @@ pub fn boot(
             api: kvm.get_api_version(),
         },
         memory_mib: config.memory_mib,
-        cpus: 1,
+        cpus: config.cpus.into(),
         pages: config.pages.name().to_owned(),
         us: microseconds([created, loaded, entry], &run, clock),
         assists: report::owned(&run.assists),

@@ -12,7 +12,7 @@ use jiffy::probe;
 use jiffy::report::{Kind, Report};
 use jiffy::stdin::Stdin;
 use jiffy::terminal::Raw;
-use jiffy_abi::payload::{STDIN, TERMINAL};
+use jiffy_abi::payload::{ROOT, STDIN, TERMINAL};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -100,7 +100,12 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
     };
     let mut initramfs: Vec<_> = run.initrd.into_iter().map(Archive::File).collect();
     if let Some((program, args)) = run.program.split_first() {
-        let packed = payload::with_payload(program, args, &payload::environment(), streams)?;
+        let packed = if run.in_guest || run.root {
+            let flags = streams | if run.root { ROOT } else { 0 };
+            payload::in_guest(program, args, &payload::guest_environment(), flags)?
+        } else {
+            payload::with_payload(program, args, &payload::environment(), streams)?
+        };
         initramfs.push(Archive::Bytes(packed));
     }
     let config = Config {
@@ -108,6 +113,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         initramfs,
         command_line: run.cmdline,
         memory_mib: run.memory_mib,
+        cpus: run.cpus,
         pages: run.pages,
         irqchip: run.irqchip,
         devices,

@@ -29,6 +29,7 @@ pub mod stats;
 pub mod stdin;
 pub mod summary;
 pub mod symbols;
+mod team;
 pub mod terminal;
 pub mod trace;
 pub mod vm;

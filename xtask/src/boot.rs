@@ -116,7 +116,7 @@ pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
     let ui = Ui::new(options.build.quiet);
     let timeout = seconds(&options.timeout)?;
     let memory_mib = mebibytes(&options.memory)?;
-    if let Some(payload) = Payload::new(&options.program) {
+    if let Some(payload) = options.payload() {
         payload.check()?;
     }
     if options.vmm != Vmm::Host {
@@ -225,6 +225,11 @@ pub(crate) struct Traced {
 }
 
 impl BootOptions {
+    /// The program and its arguments, if there is one.
+    fn payload(&self) -> Option<Payload> {
+        Payload::new(&self.program, self.devices.has_root())
+    }
+
     /// Say nothing but errors.
     pub(crate) fn quiet(&self) -> bool {
         self.build.quiet
@@ -274,10 +279,10 @@ pub(crate) fn trace(
             initrds,
             memory_mib,
             options: args,
-            devices: options.devices.in_lab()?,
+            devices: options.devices.in_lab(layout)?,
             timeout,
             json: false,
-            payload: Payload::new(&options.program),
+            payload: options.payload(),
             stdout: Some(File::create(file).context("making the trace's file")?),
         };
         return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
@@ -295,10 +300,10 @@ fn on_host_with(
     mut args: Vec<OsString>,
 ) -> Result<u8> {
     let runner = userland::runner(layout)?;
+    args.extend(options.devices.on_host(layout)?);
     for initrd in initrds {
         args.extend(["--initrd".into(), initrd.into()]);
     }
-    args.extend(options.devices.on_host());
     if !options.program.is_empty() {
         args.push("--".into());
         args.extend(options.program.iter().cloned());
@@ -325,11 +330,11 @@ fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Re
     }
     let runner = userland::runner(layout)?;
     let mut args: Vec<OsString> = vec!["run".into(), "--kernel".into(), kernel.into()];
+    args.extend(options.devices.on_host(layout)?);
     for initrd in initrds {
         args.extend(["--initrd".into(), initrd.into()]);
     }
     args.extend(runner_options(options));
-    args.extend(options.devices.on_host());
     if let Some(fd) = options.ready_fd {
         args.extend(["--ready-fd".into(), fd.to_string().into()]);
     }
@@ -356,14 +361,14 @@ fn in_lab(
         ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
-    let payload = Payload::new(&options.program);
+    let payload = options.payload();
     let (kernel, initrds) = files(layout, ui, options, false)?;
     let run = lab::Run {
         kernel,
         initrds,
         memory_mib,
         options: runner_options(options),
-        devices: options.devices.in_lab()?,
+        devices: options.devices.in_lab(layout)?,
         timeout,
         json: options.build.json,
         payload,
@@ -401,7 +406,7 @@ fn in_qemu(
         memory_mib,
         timeout,
         json: options.build.json,
-        payload: Payload::new(&options.program),
+        payload: options.payload(),
     };
     guest::boot(ui, &Cache::open()?, &boot)
 }

@@ -2,12 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use jiffy_abi::payload::{ROOT, TERMINAL};
 
+use crate::layout::Layout;
 use crate::payload::existing;
+use crate::rootfs::Root;
 
 /// Settings of a disk that follow its file.
 const DISK_SETTINGS: [&[u8]; 2] = [b",ro", b",direct"];
@@ -18,12 +21,15 @@ pub(crate) struct DeviceOptions {
     /// A disk: /dev/vda, the next /dev/vdb; read-only with ,ro, past the page cache with ,direct
     #[arg(long, value_name = "FILE[,ro][,direct]")]
     disk: Vec<OsString>,
+    /// The guest's root, where the program is: a directory, a tar archive, or an image of an ext4 file system
+    #[arg(long, value_name = "DIR|TAR|IMAGE[,ro]")]
+    rootfs: Option<PathBuf>,
     /// A network card on a tap, which is made if it is not there, with the gateway's address
     #[arg(long, value_name = "tap=NAME[,ip=A.B.C.D/N][,gw=A.B.C.D]")]
     net: Vec<OsString>,
     /// The program's streams are a terminal, /dev/hvc0, on ours
     #[arg(long)]
-    pub(crate) console: bool,
+    console: bool,
     /// Randomness from the host
     #[arg(long)]
     entropy: bool,
@@ -36,19 +42,40 @@ pub(crate) struct InLab {
     pub(crate) qemu: Vec<OsString>,
     /// Arguments of the runner.
     pub(crate) runner: Vec<OsString>,
-    /// Whether the program has a terminal.
-    pub(crate) console: bool,
+    /// How many disks there are.
+    disks: usize,
+    /// An archive to be unpacked before PID 1's own.
+    pub(crate) archive: Option<PathBuf>,
+    /// Flags of the payload.
+    pub(crate) flags: u32,
 }
 
 impl DeviceOptions {
     /// The runner's options on this machine.
-    pub(crate) fn on_host(&self) -> Vec<OsString> {
+    pub(crate) fn on_host(&self, layout: &Layout) -> Result<Vec<OsString>> {
         let mut options = Vec::new();
+        match self.root(layout)? {
+            Some(Root::Disk(disk)) => options.extend(["--root".into(), disk]),
+            Some(Root::Archive(file)) => {
+                options.extend(["--in-guest".into(), "--initrd".into(), file.into()]);
+            }
+            None => {}
+        }
         for disk in &self.disk {
             options.extend(["--disk".into(), disk.clone()]);
         }
         options.extend(self.without_files());
-        options
+        Ok(options)
+    }
+
+    fn root(&self, layout: &Layout) -> Result<Option<Root>> {
+        let given = self.rootfs.as_deref();
+        given.map(|given| Root::find(layout, given)).transpose()
+    }
+
+    /// Whether the program is the guest's own.
+    pub(crate) fn has_root(&self) -> bool {
+        self.rootfs.is_some()
     }
 
     /// The options that mean the same on every machine.
@@ -67,47 +94,67 @@ impl DeviceOptions {
     }
 
     /// A disk of the guest is a disk of the lab, so that what is written arrives in the file here.
-    pub(crate) fn in_lab(&self) -> Result<InLab> {
+    pub(crate) fn in_lab(&self, layout: &Layout) -> Result<InLab> {
         let mut lab = InLab {
-            runner: self.without_files(),
-            qemu: Vec::new(),
-            console: self.console,
+            flags: if self.console { TERMINAL } else { 0 },
+            ..InLab::default()
         };
-        if self.disk.is_empty() {
-            return Ok(lab);
-        }
-        // Without ACPI, QEMU tells the lab's kernel of its devices on the command line.
-        lab.qemu.extend(["-machine".into(), "acpi=off".into()]);
-        for (number, disk) in self.disk.iter().enumerate() {
-            let (file, settings) = split(disk);
-            let file = existing("--disk", Path::new(file))?;
-            let mut drive = OsString::from(format!("if=none,id=disk{number},format=raw"));
-            if settings.windows(3).any(|window| window == b",ro") {
-                drive.push(",readonly=on");
+        match self.root(layout)? {
+            Some(Root::Disk(disk)) => {
+                lab.flags |= ROOT;
+                lab.add_disk("--root", &disk)?;
             }
-            drive.push(",file=");
-            drive.push(escaped(file.as_os_str()));
-            lab.qemu.extend([
-                "-drive".into(),
-                drive,
-                "-device".into(),
-                format!("virtio-blk-device,drive=disk{number}").into(),
-            ]);
-            let mut device = OsString::from(format!("/dev/vd{}", letter(number)));
-            device.push(OsStr::from_bytes(settings));
-            lab.runner.extend(["--disk".into(), device]);
+            Some(Root::Archive(file)) => lab.archive = Some(file),
+            None => {}
         }
+        for disk in &self.disk {
+            lab.add_disk("--disk", disk)?;
+        }
+        lab.runner.extend(self.without_files());
         Ok(lab)
     }
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.disk.is_empty() && self.net.is_empty() && !self.console && !self.entropy
+        self.disk.is_empty()
+            && self.rootfs.is_none()
+            && self.net.is_empty()
+            && !self.console
+            && !self.entropy
+    }
+}
+
+impl InLab {
+    fn add_disk(&mut self, option: &str, disk: &OsStr) -> Result<()> {
+        if self.disks == 0 {
+            // Without ACPI, QEMU tells the lab's kernel of its devices on the command line.
+            self.qemu.extend(["-machine".into(), "acpi=off".into()]);
+        }
+        let number = self.disks;
+        self.disks += 1;
+        let (file, settings) = split(disk);
+        let file = existing(option, Path::new(file))?;
+        let mut drive = OsString::from(format!("if=none,id=disk{number},format=raw"));
+        if settings.windows(3).any(|window| window == b",ro") {
+            drive.push(",readonly=on");
+        }
+        drive.push(",file=");
+        drive.push(escaped(file.as_os_str()));
+        self.qemu.extend([
+            "-drive".into(),
+            drive,
+            "-device".into(),
+            format!("virtio-blk-device,drive=disk{number}").into(),
+        ]);
+        let mut device = OsString::from(format!("/dev/vd{}", letter(number)));
+        device.push(OsStr::from_bytes(settings));
+        self.runner.extend([option.into(), device]);
+        Ok(())
     }
 }
 
 /// A disk's file, and the settings behind it with their commas.
-fn split(disk: &OsStr) -> (&OsStr, &[u8]) {
+pub(crate) fn split(disk: &OsStr) -> (&OsStr, &[u8]) {
     let all = disk.as_bytes();
     let mut file = all;
     while let Some(rest) = DISK_SETTINGS

@@ -137,21 +137,23 @@ fn inside(run: &Run) -> Result<Inside> {
         arguments.extend([name.into(), format!("/{file}").into()]);
         files.push((file, bytes));
     };
+    if let Some(root) = &run.devices.archive {
+        option("--initrd", "lab/root.cpio".to_owned(), read(root)?);
+    }
     for (number, initrd) in run.initrds.iter().enumerate() {
         option("--initrd", format!("lab/{number}.cpio"), read(initrd)?);
     }
     if let Some(payload) = &run.payload {
         // A terminal stays here: the lab takes its input whole, before it starts.
         let stdin = !io::stdin().is_terminal();
-        let streams = match (run.devices.console, stdin) {
-            (true, _) => TERMINAL,
-            (false, true) => STDIN,
-            (false, false) => 0,
-        };
+        let mut flags = run.devices.flags;
+        if stdin && flags & TERMINAL == 0 {
+            flags |= STDIN;
+        }
         option(
             "--initrd",
             "lab/payload.cpio".to_owned(),
-            payload.archive(streams)?,
+            payload.archive(flags)?,
         );
         if stdin {
             let mut bytes = Vec::new();

@@ -17,6 +17,7 @@ mod make;
 mod patch;
 mod payload;
 mod qemu;
+mod rootfs;
 mod series;
 mod source;
 mod test;

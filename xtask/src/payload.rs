@@ -12,15 +12,18 @@ use crate::failure::usage;
 pub(crate) struct Payload {
     program: OsString,
     args: Vec<OsString>,
+    /// It is in the guest's root, not here.
+    in_guest: bool,
 }
 
 impl Payload {
     /// Of the words behind `--`, if there are any.
-    pub(crate) fn new(words: &[OsString]) -> Option<Self> {
+    pub(crate) fn new(words: &[OsString], in_guest: bool) -> Option<Self> {
         let (program, args) = words.split_first()?;
         Some(Self {
             program: program.clone(),
             args: args.to_vec(),
+            in_guest,
         })
     }
 
@@ -31,6 +34,11 @@ impl Payload {
 
     /// The archive to put behind the base initramfs.
     pub(crate) fn archive(&self, flags: u32) -> Result<Vec<u8>> {
+        if self.in_guest {
+            let environment = jiffy::payload::guest_environment();
+            return jiffy::payload::in_guest(&self.program, &self.args, &environment, flags)
+                .map_err(|error| usage(error.to_string()));
+        }
         pack(&self.program, &self.args, flags)
     }
 }

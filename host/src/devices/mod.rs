@@ -35,6 +35,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use worker::Io;
 
+pub(crate) use worker::Blocked;
+
 pub use block::Disk;
 pub use net::{Address, Card};
 
@@ -171,7 +173,7 @@ impl Config {
 /// The devices of a machine.
 #[derive(Debug, Default)]
 pub struct Devices {
-    transports: Vec<Transport>,
+    transports: Vec<Mutex<Transport>>,
     controller: Option<Arc<Controller>>,
     /// The guest's address: the kernel sets one.
     address: Option<Address>,
@@ -209,7 +211,7 @@ impl Devices {
             .zip(FIRST_IRQ..)
             .map(|(spec, irq)| {
                 let interrupt = Interrupt::new(&controller, irq);
-                Transport::new(spec.make(&ready)?, interrupt, view.clone())
+                Transport::new(spec.make(&ready)?, interrupt, view.clone()).map(Mutex::new)
             })
             .collect::<Result<_>>()?;
         Ok(Devices {
@@ -252,7 +254,7 @@ impl Devices {
         if let Some((number, offset)) = slot(at)
             && let Some(transport) = self.transports.get(number)
         {
-            transport.read(offset, data);
+            lock(transport).read(offset, data);
         } else if let (Some(offset), Some(controller)) = (ioapic(at), &self.controller) {
             for (into, byte) in data.iter_mut().zip(controller.read(offset).to_le_bytes()) {
                 *into = byte;
@@ -261,11 +263,11 @@ impl Devices {
     }
 
     /// Serves a write to memory that is no RAM: what is not there takes everything and does nothing.
-    pub fn write(&mut self, at: u64, data: &[u8]) {
+    pub fn write(&self, at: u64, data: &[u8]) {
         if let Some((number, offset)) = slot(at)
-            && let Some(transport) = self.transports.get_mut(number)
+            && let Some(transport) = self.transports.get(number)
         {
-            transport.write(offset, data);
+            lock(transport).write(offset, data);
         } else if let (Some(offset), Some(controller)) = (ioapic(at), &self.controller)
             && let Ok(bytes) = data.try_into()
         {
@@ -277,15 +279,23 @@ impl Devices {
     pub fn guest_is_ready(&self) {
         if self.console {
             self.ready.store(true, Ordering::Release);
-            self.transports.iter().for_each(Transport::ring);
+            let transports = self.transports.iter();
+            transports.for_each(|transport| lock(transport).ring());
         }
     }
 
     /// What made devices give up, a line each.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        self.transports.iter().flat_map(Transport::faults).collect()
+        let transports = self.transports.iter();
+        transports
+            .flat_map(|transport| lock(transport).faults())
+            .collect()
     }
+}
+
+fn lock(transport: &Mutex<Transport>) -> std::sync::MutexGuard<'_, Transport> {
+    transport.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The device's number and the offset in its page.

@@ -189,10 +189,10 @@ fn wait(device: &dyn Device, bell: &OwnedFd) -> std::result::Result<(bool, Vec<P
 
 /// All signals blocked, until dropped: a thread inherits that, so that each signal goes to a vCPU's thread, which it
 /// has to interrupt.
-struct Blocked(libc::sigset_t);
+pub(crate) struct Blocked(libc::sigset_t);
 
 impl Blocked {
-    fn all() -> Self {
+    pub(crate) fn all() -> Self {
         // SAFETY: sets are plain data, filled before they are read; the calls fail only for a bad `how`.
         unsafe {
             let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =

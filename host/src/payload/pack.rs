@@ -30,6 +30,17 @@ pub fn environment() -> Vec<OsString> {
         .collect()
 }
 
+/// Where a program of the guest's own finds others: our `PATH` is of this machine.
+const GUEST_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The environment that a program of the guest's own gets.
+#[must_use]
+pub fn guest_environment() -> Vec<OsString> {
+    let ours = environment().into_iter();
+    let others = ours.filter(|pair| !pair.as_bytes().starts_with(b"PATH="));
+    others.chain([OsString::from(GUEST_PATH)]).collect()
+}
+
 /// Writes the initramfs that every guest has: `init`, PID 1's ELF, as `/init`, and `/dev/console`.
 ///
 /// Alone it makes a guest that rings ready and powers off; [`with_payload`]'s archive may follow it.
@@ -91,6 +102,40 @@ pub fn with_payload(
     tree.add(path, Node::File { mode: 0o600, bytes });
     let mut archive = Vec::new();
     cpio::write(&tree, &mut archive)?;
+    Ok(archive)
+}
+
+/// The archive that goes behind [`base`]'s to run a program of the guest's own: the payload file alone. `program` is a
+/// path there; the rest is as for [`with_payload`].
+///
+/// # Errors
+/// [`Error`], which says what to do.
+pub fn in_guest(
+    program: &OsStr,
+    args: &[OsString],
+    env: &[OsString],
+    flags: u32,
+) -> Result<Vec<u8>, Error> {
+    if !program.as_bytes().starts_with(b"/") {
+        return Err(Error::NotAbsolute(program.to_owned()));
+    }
+    let bytes = payload_file(program, args, env, flags)?;
+    let mut tree = Tree::default();
+    let path = payload::PATH.trim_start_matches('/');
+    tree.add(path, Node::File { mode: 0o600, bytes });
+    let mut archive = Vec::new();
+    cpio::write(&tree, &mut archive)?;
+    Ok(archive)
+}
+
+/// The archive of a directory's files, to be the guest's root: with their modes, and root for their owner. Devices,
+/// sockets and pipes stay behind.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::TooLarge`].
+pub fn directory(from: &Path) -> Result<Vec<u8>, Error> {
+    let mut archive = Vec::new();
+    cpio::write(&Tree::of_directory(from)?, &mut archive)?;
     Ok(archive)
 }
 

@@ -23,6 +23,9 @@ pub const TERMINAL: u32 = 2;
 /// The console of [`TERMINAL`].
 pub const TERMINAL_PATH: &CStr = c"/dev/hvc0";
 
+/// Flag: the first disk is the root file system, and the program is looked for there.
+pub const ROOT: u32 = 4;
+
 /// The most arguments and environment strings together that PID 1 takes.
 pub const MAX_STRINGS: usize = 1024;
 
@@ -40,7 +43,7 @@ pub enum Error {
 /// A payload file, checked: every string is there and ends in NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload<'a> {
-    /// [`STDIN`], [`TERMINAL`], or 0.
+    /// [`STDIN`], [`TERMINAL`], [`ROOT`], or 0.
     pub flags: u32,
     /// How many of the strings are arguments; at least 1.
     pub args: usize,
