@@ -1,6 +1,7 @@
 //! One boot, from an open /dev/kvm to a report.
 
 use crate::clock::Clock;
+use crate::devices::Spec;
 use crate::error::Result;
 use crate::initramfs::{self, Archive};
 use crate::kernel::Kernel;
@@ -14,6 +15,7 @@ use crate::vm::{self, Irqchip, Vm};
 use crate::{boot_params, details, diagnose, mptable, probe, report};
 use rustix::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What to boot, and how.
@@ -27,10 +29,14 @@ pub struct Config {
     pub command_line: String,
     /// Guest memory in MiB.
     pub memory_mib: u64,
+    /// vCPUs.
+    pub cpus: u8,
     /// What backs it.
     pub pages: Pages,
     /// Interrupt hardware.
     pub irqchip: Irqchip,
+    /// Its devices.
+    pub devices: Vec<Spec>,
     /// The longest that the guest may run.
     pub timeout: Duration,
     /// One byte 0x01 is written here at ready.
@@ -65,7 +71,8 @@ pub fn boot(
     let kvm = vm::open_kvm()?;
     let kernel = Kernel::open(&config.kernel)?;
     let memory = GuestMemory::new(config.memory_mib, config.pages)?;
-    let mut vm = Vm::new(&kvm, memory, config.irqchip)?;
+    let mut vm = Vm::new(&kvm, memory, config.irqchip, config.cpus)?;
+    vm.add_devices(&config.devices)?;
     let created = clock.elapsed();
 
     let kernel_end = kernel.place(&mut vm.memory)?;
@@ -73,32 +80,35 @@ pub fn boot(
     vm.memory.expect_memory_map(initramfs.start);
     let command_line = command_line(&vm, &config.command_line);
     boot_params::write(&vm.memory, &command_line, &initramfs)?;
-    mptable::write(&vm.memory, 1)?;
+    mptable::write(&vm.memory, config.cpus, vm.devices.interrupts())?;
     let loaded = clock.elapsed();
 
     vm.set_entry(&kvm, kernel.entry())?;
-    let mut ports = Ports::new(output, stdin);
+    let ports = Arc::new(Mutex::new(Ports::new(output, stdin)));
     let watch = Watch {
         ready_fd: config.ready_fd.take(),
         count: config.detailed,
         trace: trace.take(),
     };
     let entry = clock.elapsed();
-    let mut run = run::run(&mut vm, &mut ports, watch, clock, config.timeout)?;
+    let mut run = run::run(&mut vm, &ports, watch, clock, config.timeout)?;
     let trace = run.trace.take().map(|trace| trace.finish(&vm));
 
-    let verdict = diagnose::verdict(&run, &ports, &vm, &config);
+    let verdict = {
+        let ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
+        diagnose::verdict(&run, &ports, &vm, &config)
+    };
     let mut report = Report {
         schema: 1,
         outcome: verdict.outcome,
         exit_code: verdict.exit_code,
-        diagnosis: verdict.lines,
+        diagnosis: [verdict.lines, vm.devices.faults()].concat(),
         kvm: KvmInfo {
             kind: probe::kind(),
             api: kvm.get_api_version(),
         },
         memory_mib: config.memory_mib,
-        cpus: 1,
+        cpus: config.cpus.into(),
         pages: config.pages.name().to_owned(),
         us: microseconds([created, loaded, entry], &run, clock),
         assists: report::owned(&run.assists),
@@ -139,6 +149,7 @@ fn command_line(vm: &Vm, extra: &str) -> String {
     if let Some(khz) = vm.tsc_khz() {
         line += &format!(" tsc_early_khz={khz}");
     }
+    line += &vm.devices.command_line();
     if !extra.is_empty() {
         line += " ";
         line += extra;

@@ -1,9 +1,12 @@
 //! The command line of `jiffy`. Written by hand over lexopt: a derive-style parser builds its whole command tree
 //! at start, and start is what this program is about.
 
+use crate::device_options;
+use jiffy::devices::Spec;
 use jiffy::memory::Pages;
 use jiffy::vm::Irqchip;
 use std::ffi::OsString;
+use std::mem;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,9 +24,18 @@ Options of run:
   --kernel FILE       the kernel: an x86-64 vmlinux
   --initrd FILE       an initramfs (cpio); several are put one behind the other
   --memory SIZE       guest memory, in MiB or with a suffix K, M or G (128M)
-  --cpus N            vCPUs (1)
+  --cpus N            vCPUs, 1 to 32 (1); the kernel must be one for several
   --pages KIND        what backs guest memory: auto, 4k, thp or 2m (auto)
   --irqchip KIND      local: the local APIC alone; pc: PIC, I/O APIC and PIT too, for foreign kernels (local)
+  --disk FILE[,ro][,direct]
+                      a disk: /dev/vda, the next /dev/vdb; read-only with ro, past the page cache with direct
+  --root FILE[,ro][,direct]
+                      a disk whose ext4 file system is the root, where PROGRAM is; it is /dev/vda
+  --in-guest          PROGRAM is in the initramfs already: take nothing along
+  --net tap=NAME[,ip=A.B.C.D/N[,gw=A.B.C.D]][,mac=XX:XX:XX:XX:XX:XX]
+                      a network card on a tap, which is made if it is not there, with the gateway's address
+  --console           the program's streams are a terminal, /dev/hvc0, on ours; Ctrl-A x ends it
+  --entropy           randomness from the host
   --cmdline TEXT      more for the kernel's command line
   --timeout SECONDS   the longest that the guest may run (60)
   --stdin FILE        the program's input, instead of ours
@@ -60,8 +72,13 @@ pub(crate) struct Run {
     pub(crate) kernel: PathBuf,
     pub(crate) initrd: Vec<PathBuf>,
     pub(crate) memory_mib: u64,
+    pub(crate) cpus: u8,
     pub(crate) pages: Pages,
     pub(crate) irqchip: Irqchip,
+    pub(crate) devices: Vec<Spec>,
+    pub(crate) root: bool,
+    pub(crate) in_guest: bool,
+    pub(crate) console: bool,
     pub(crate) cmdline: String,
     pub(crate) timeout: Duration,
     pub(crate) stdin: Option<PathBuf>,
@@ -111,6 +128,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
     use lexopt::prelude::*;
     let mut run = Run {
         memory_mib: 128,
+        cpus: 1,
         timeout: Duration::from_secs(60),
         runs: 1,
         sample_hz: 10_000,
@@ -123,9 +141,24 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("kernel") => kernel = Some(parser.value()?.into()),
             Long("initrd") => run.initrd.push(parser.value()?.into()),
             Long("memory") => run.memory_mib = parser.value()?.parse_with(mebibytes)?,
-            Long("cpus") => parser.value()?.parse_with(cpus)?,
+            Long("cpus") => run.cpus = parser.value()?.parse_with(cpus)?,
             Long("pages") => run.pages = parser.value()?.parse_with(pages)?,
             Long("irqchip") => run.irqchip = parser.value()?.parse_with(irqchip)?,
+            Long("disk") => run.devices.push(device_options::disk(parser.value()?)?),
+            Long("root") => {
+                // The guest's first disk is the first that it is told of.
+                run.devices
+                    .insert(0, device_options::disk(parser.value()?)?);
+                if mem::replace(&mut run.root, true) {
+                    return Err("--root: a guest has one root".into());
+                }
+            }
+            Long("in-guest") => run.in_guest = true,
+            Long("net") => run
+                .devices
+                .push(device_options::net(&parser.value()?.string()?)?),
+            Long("console") => run.console = true,
+            Long("entropy") => run.devices.push(Spec::Entropy),
             Long("cmdline") => run.cmdline = parser.value()?.string()?,
             Long("timeout") => run.timeout = parser.value()?.parse_with(seconds)?,
             Long("stdin") => run.stdin = Some(parser.value()?.into()),
@@ -160,11 +193,11 @@ fn mebibytes(text: &str) -> Result<u64, &'static str> {
         .ok_or("give a size such as 128M or 1G")
 }
 
-fn cpus(text: &str) -> Result<(), &'static str> {
-    match text.parse() {
-        Ok(1) => Ok(()),
-        _ => Err("jiffy runs one vCPU so far: use --cpus 1"),
-    }
+fn cpus(text: &str) -> Result<u8, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|cpus| (1..=32).contains(cpus))
+        .ok_or("give a number of vCPUs from 1 to 32")
 }
 
 fn pages(text: &str) -> Result<Pages, &'static str> {

@@ -4,16 +4,20 @@ use crate::cli::Run;
 use crate::runs;
 use jiffy::boot::{self, Config};
 use jiffy::clock::Clock;
+use jiffy::devices::{Spec, Terminal};
 use jiffy::initramfs::Archive;
 use jiffy::payload;
 use jiffy::ports::Output;
 use jiffy::probe;
 use jiffy::report::{Kind, Report};
 use jiffy::stdin::Stdin;
+use jiffy::terminal::Raw;
+use jiffy_abi::payload::{ROOT, STDIN, TERMINAL};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The runner's or the guest's fault.
 const FAULT: u8 = 125;
@@ -76,13 +80,35 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         },
         stderr: Box::new(io::stderr()),
     };
-    let stdin = match &run.stdin {
-        Some(path) => Stdin::from_file(open(path)?),
-        None => Stdin::from_file(File::from(duplicate(io::stdin().as_fd())?)),
+    let input = match &run.stdin {
+        Some(path) => open(path)?,
+        None => File::from(duplicate(io::stdin().as_fd())?),
+    };
+    let mut devices = run.devices;
+    let mut raw = None;
+    let (stdin, streams) = if run.console {
+        raw = Raw::enter(&OwnedFd::from(input.try_clone()?));
+        let shown = if run.json {
+            duplicate(io::stderr().as_fd())?
+        } else {
+            duplicate(io::stdout().as_fd())?
+        };
+        devices.push(Spec::Console(Terminal {
+            input: Arc::new(input),
+            output: Arc::new(File::from(shown)),
+        }));
+        (Stdin::none(), TERMINAL)
+    } else {
+        (Stdin::from_file(input), STDIN)
     };
     let mut initramfs: Vec<_> = run.initrd.into_iter().map(Archive::File).collect();
     if let Some((program, args)) = run.program.split_first() {
-        let packed = payload::with_payload(program, args, &payload::environment(), true)?;
+        let packed = if run.in_guest || run.root {
+            let flags = streams | if run.root { ROOT } else { 0 };
+            payload::in_guest(program, args, &payload::guest_environment(), flags)?
+        } else {
+            payload::with_payload(program, args, &payload::environment(), streams)?
+        };
         initramfs.push(Archive::Bytes(packed));
     }
     let config = Config {
@@ -90,15 +116,20 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         initramfs,
         command_line: run.cmdline,
         memory_mib: run.memory_mib,
+        cpus: run.cpus,
         pages: run.pages,
         irqchip: run.irqchip,
+        devices,
         timeout: run.timeout,
         ready_fd: run.ready_fd.map(inherited).transpose()?,
         detailed: run.json || run.report.is_some() || run.trace.is_some(),
         profile: run.profile,
         trace: run.trace.is_some().then_some(run.sample_hz),
     };
-    let (report, trace) = boot::boot(config, output, stdin, clock)?;
+    let booted = boot::boot(config, output, stdin, clock);
+    // What is said from here on is said on the terminal as it was.
+    drop(raw);
+    let (report, trace) = booted?;
     if let (Some(file), Some(trace)) = (&run.trace, &trace) {
         write_file(file, &serde_json::to_string(trace)?)?;
     }

@@ -44,3 +44,44 @@ pub fn xsave_states(cpuid: &CpuId) -> u64 {
         .find(|entry| entry.function == 0xd && entry.index == 0)
         .map_or(0, |entry| u64::from(entry.edx) << 32 | u64::from(entry.eax))
 }
+
+/// Makes the answers those of processor `id` of `cpus`: one package, of as many cores as there are processors.
+///
+/// Sources: Intel SDM volume 2, CPUID (leaves 1, 4, 0xb, 0x1f); AMD APM volume 3, appendix E (0x8000_0008 and
+/// 0x8000_001e).
+pub fn set_topology(cpuid: &mut CpuId, id: u32, cpus: u32) {
+    let bits = cpus.next_power_of_two().trailing_zeros();
+    for entry in cpuid.as_mut_slice() {
+        match entry.function {
+            1 => {
+                entry.ebx = entry.ebx & 0xffff | cpus << 16 | id << 24;
+                // More than one processor in the package.
+                entry.edx |= 1 << 28;
+            }
+            // Cores in the package; a level of cache is a core's own unless it is the third.
+            4 if entry.eax & 0x1f != 0 => {
+                let shared = if entry.eax >> 5 & 7 == 3 { cpus - 1 } else { 0 };
+                entry.eax = entry.eax & 0x3fff | shared << 14 | ((1 << bits) - 1) << 26;
+            }
+            0xb | 0x1f => {
+                // Level 0: threads of a core, one. Level 1: cores of the package.
+                let (shift, count, kind) = match entry.index {
+                    0 => (0, 1, 1),
+                    1 => (bits, cpus, 2),
+                    _ => (0, 0, 0),
+                };
+                entry.eax = shift;
+                entry.ebx = count;
+                entry.ecx = kind << 8 | entry.index;
+                entry.edx = id;
+            }
+            0x8000_0008 => entry.ecx = entry.ecx & !0xf0ff | bits << 12 | (cpus - 1),
+            0x8000_001e => {
+                entry.eax = id;
+                entry.ebx = id;
+                entry.ecx = 0;
+            }
+            _ => {}
+        }
+    }
+}

@@ -81,6 +81,9 @@ pub enum Error {
         /// The length in bytes.
         len: usize,
     },
+    /// A device of the guest cannot be made.
+    #[error("{0}")]
+    Device(String),
     /// The payload's output cannot be passed on.
     #[error("cannot write the guest's output: {0}")]
     Output(io::Error),

@@ -24,6 +24,15 @@ pub const HIGH_MEMORY: u64 = 0x10_0000;
 /// RAM ends here at the latest: above lie the local APIC, I/O APIC and device windows of a PC.
 pub const MMIO_GAP: u64 = 0xc000_0000;
 
+/// Firecracker's boot timer: a guest made for it writes the byte 123 when it is ready; once, and today.
+pub const BOOT_TIMERS: [u64; 2] = [0xd000_0000, 0xc000_0000];
+
+/// Registers of virtio devices, a page each, behind the page of the older boot timer.
+pub const DEVICES: u64 = 0xd000_1000;
+
+/// The I/O APIC's page, where a PC has it.
+pub const IOAPIC: u64 = 0xfec0_0000;
+
 /// RAM that the gap displaced goes on here.
 pub const ABOVE_GAP: u64 = 0x1_0000_0000;
 

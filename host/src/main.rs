@@ -6,6 +6,7 @@
 
 mod cli;
 mod command;
+mod device_options;
 mod runs;
 
 use jiffy::clock::Clock;

@@ -13,6 +13,7 @@ use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 use std::ffi;
 use std::ops::Range;
 use std::ptr;
+use std::sync::Arc;
 
 /// What backs guest memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,14 +47,17 @@ impl Pages {
 pub struct GuestMemory {
     base: *mut u8,
     len: u64,
-    /// The mapping that guest memory lies in, and its length.
-    mapping: (*mut ffi::c_void, usize),
+    mapping: Arc<Mapping>,
     pages: Pages,
     /// Where files are copied instead of mapped, since a mapping is made of small pages.
     copied: Range<u64>,
     /// Mappings of the files that were copied.
     sources: Vec<(*mut ffi::c_void, usize)>,
 }
+
+/// The mapping that guest memory lies in, and its length: there as long as anybody keeps it.
+#[derive(Debug)]
+pub(crate) struct Mapping(*mut ffi::c_void, usize);
 
 /// One stretch of guest-physical addresses, for `KVM_SET_USER_MEMORY_REGION` and the memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +109,7 @@ impl GuestMemory {
         Ok(GuestMemory {
             base: base.cast(),
             len,
-            mapping: (mapping, mapped),
+            mapping: Arc::new(Mapping(mapping, mapped)),
             sources: Vec::new(),
             pages,
             copied: if pages == Pages::Huge { 0..len } else { 0..0 },
@@ -122,6 +126,11 @@ impl GuestMemory {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Keeps the memory mapped, whatever becomes of this.
+    pub(crate) fn keep(&self) -> Arc<Mapping> {
+        Arc::clone(&self.mapping)
     }
 
     /// What backs this memory.
@@ -201,9 +210,21 @@ impl GuestMemory {
     }
 }
 
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and nothing refers to it any more. An error would leak it: harmless.
+        let _ = unsafe { mm::munmap(self.0, self.1) };
+    }
+}
+
+// SAFETY: the mapping is valid in every thread, and it is never looked into through this.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
 impl Drop for GuestMemory {
     fn drop(&mut self) {
-        for &(start, len) in self.sources.iter().chain([&self.mapping]) {
+        for &(start, len) in &self.sources {
             // SAFETY: the mapping is ours and nothing refers to it any more. An error would leak it: harmless.
             let _ = unsafe { mm::munmap(start, len) };
         }

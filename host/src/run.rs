@@ -2,14 +2,20 @@
 
 use crate::clock::Clock;
 use crate::error::{Result, kvm};
+use crate::layout;
 use crate::ports::{Event, Ports};
 use crate::software::{self, Assists};
 use crate::stats::{Stats, StatsFile};
+use crate::team::{News, Team};
 use crate::trace::Collector;
 use crate::vm::Vm;
 use crate::watchdog::{Stop, Watchdog};
+use jiffy_abi::port;
 use kvm_ioctls::VcpuExit;
 use rustix::fd::OwnedFd;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Why the guest runs no longer.
@@ -63,7 +69,7 @@ pub struct Watch {
 /// What KVM or passing on the guest's output gave.
 pub fn run(
     vm: &mut Vm,
-    ports: &mut Ports,
+    ports: &Arc<Mutex<Ports>>,
     mut watch: Watch,
     clock: Clock,
     timeout: Duration,
@@ -84,8 +90,18 @@ pub fn run(
         watchdog.sample_every(Duration::from_secs(1) / trace.hz())?;
         trace.begin(&vm.vcpu);
     }
+    let team = match mem::take(&mut vm.others) {
+        others if others.is_empty() => None,
+        others => Some(Team::start(others, ports, &vm.devices)?),
+    };
+    let mut steps = VecDeque::new();
     run.ending = loop {
-        match step(vm, ports, &watchdog, &mut run)? {
+        let step = match steps.pop_front() {
+            Some(step) => step,
+            None => step(vm, ports, &mut run)?,
+        };
+        match step {
+            Step::Interrupted => steps.extend(interrupted(vm, &watchdog, team.as_ref(), &mut run)?),
             Step::Event(Event::Continue) => {}
             Step::Event(Event::Ready) if run.ready.is_none() => {
                 run.ready = Some(clock.elapsed());
@@ -95,6 +111,7 @@ pub fn run(
                     let _ = rustix::io::write(fd, &[1]);
                 }
                 run.stats = count();
+                vm.devices.guest_is_ready();
             }
             Step::Event(Event::Started) if run.started.is_none() => {
                 run.started = Some(clock.elapsed());
@@ -107,6 +124,7 @@ pub fn run(
         }
     };
     run.ended = clock.elapsed();
+    drop(team);
     if run.ready.is_none() {
         run.stats = count();
     }
@@ -116,25 +134,33 @@ pub fn run(
 enum Step {
     Event(Event),
     End(Ending),
+    /// A signal made KVM_RUN return.
+    Interrupted,
 }
 
-fn step(vm: &mut Vm, ports: &mut Ports, watchdog: &Watchdog, run: &mut Run) -> Result<Step> {
+fn step(vm: &mut Vm, ports: &Mutex<Ports>, run: &mut Run) -> Result<Step> {
+    let ports = || ports.lock().unwrap_or_else(PoisonError::into_inner);
     let exit = vm.vcpu.run();
     if let Some(trace) = &mut run.trace {
         trace.exit(&exit);
     }
     let step = match exit {
-        Ok(VcpuExit::IoOut(port, data)) => Step::Event(ports.write(port, data)?),
+        Ok(VcpuExit::IoOut(port, data)) => Step::Event(ports().write(port, data)?),
         Ok(VcpuExit::IoIn(port, data)) => {
-            ports.read(port, data);
+            ports().read(port, data);
             Step::Event(Event::Continue)
         }
-        // Device memory that is not there: writes are lost, reads are all ones, as on a PC.
-        Ok(VcpuExit::MmioRead(_, data)) => {
-            data.fill(0xff);
+        Ok(VcpuExit::MmioRead(at, data)) => {
+            vm.devices.read(at, data);
             Step::Event(Event::Continue)
         }
-        Ok(VcpuExit::MmioWrite(..)) => Step::Event(Event::Continue),
+        Ok(VcpuExit::MmioWrite(at, &[port::READY_BYTE])) if layout::BOOT_TIMERS.contains(&at) => {
+            Step::Event(Event::Ready)
+        }
+        Ok(VcpuExit::MmioWrite(at, data)) => {
+            vm.devices.write(at, data);
+            Step::Event(Event::Continue)
+        }
         Ok(VcpuExit::Shutdown) => Step::End(Ending::TripleFault),
         Ok(VcpuExit::InternalError) => {
             if software::complete(&vm.vcpu, &vm.memory, &mut run.assists)? {
@@ -145,15 +171,21 @@ fn step(vm: &mut Vm, ports: &mut Ports, watchdog: &Watchdog, run: &mut Run) -> R
         }
         Ok(other) => Step::End(Ending::KvmError(format!("unexpected exit {other:?}"))),
         Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
-            interrupted(vm, watchdog, run)?
+            Step::Interrupted
         }
         Err(error) => return Err(kvm("KVM_RUN")(error)),
     };
     Ok(step)
 }
 
-/// A signal made KVM_RUN return.
-fn interrupted(vm: &Vm, watchdog: &Watchdog, run: &mut Run) -> Result<Step> {
+/// Looks for what the signal was for: a sample, other vCPUs' news, the end.
+fn interrupted(
+    vm: &Vm,
+    watchdog: &Watchdog,
+    team: Option<&Team>,
+    run: &mut Run,
+) -> Result<Vec<Step>> {
+    watchdog.resume();
     if watchdog.sample_due()
         && let Some(trace) = &mut run.trace
     {
@@ -161,10 +193,17 @@ fn interrupted(vm: &Vm, watchdog: &Watchdog, run: &mut Run) -> Result<Step> {
         watchdog.next_sample()?;
         trace.resume();
     }
-    Ok(match watchdog.stopped() {
-        Some(stop) => Step::End(Ending::Stopped(stop)),
-        None => Step::Event(Event::Continue),
-    })
+    let mut steps = Vec::new();
+    for news in team.map(Team::news).unwrap_or_default() {
+        steps.push(match news {
+            News::Event(event) => Step::Event(event),
+            News::End(ending) => Step::End(ending),
+            News::Failed(error) => return Err(error),
+        });
+    }
+    let stopped = watchdog.stopped().map(Ending::Stopped);
+    steps.extend(stopped.map(Step::End));
+    Ok(steps)
 }
 
 #[allow(unsafe_code)]

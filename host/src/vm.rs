@@ -2,6 +2,7 @@
 
 use crate::boot_params;
 use crate::cpuid;
+use crate::devices::{Devices, Spec};
 use crate::error::{Error, Result, kvm};
 use crate::layout;
 use crate::memory::GuestMemory;
@@ -11,6 +12,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use std::io;
+use std::sync::Arc;
 
 /// Which interrupt hardware the guest gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,10 +35,16 @@ pub fn open_kvm() -> Result<Kvm> {
 /// A machine with its memory attached. Field order is drop order: the vCPU goes before its memory.
 #[derive(Debug)]
 pub struct Vm {
-    /// The first vCPU, which keeps the VM open.
+    /// The first vCPU.
     pub vcpu: VcpuFd,
+    /// The others, until they run.
+    pub others: Vec<VcpuFd>,
+    /// The guest's devices.
+    pub devices: Arc<Devices>,
     /// The guest's RAM.
     pub memory: GuestMemory,
+    fd: Arc<VmFd>,
+    irqchip: Irqchip,
 }
 
 impl Vm {
@@ -45,7 +53,7 @@ impl Vm {
     ///
     /// # Errors
     /// [`Error::Kvm`].
-    pub fn new(kvm_fd: &Kvm, memory: GuestMemory, irqchip: Irqchip) -> Result<Self> {
+    pub fn new(kvm_fd: &Kvm, memory: GuestMemory, irqchip: Irqchip, cpus: u8) -> Result<Self> {
         let vm = kvm_fd.create_vm().map_err(kvm("KVM_CREATE_VM"))?;
         attach_memory(&vm, &memory)?;
         match irqchip {
@@ -68,7 +76,26 @@ impl Vm {
             }
         }
         let vcpu = vm.create_vcpu(0).map_err(kvm("KVM_CREATE_VCPU"))?;
-        Ok(Vm { vcpu, memory })
+        let others = (1..cpus)
+            .map(|id| vm.create_vcpu(id.into()).map_err(kvm("KVM_CREATE_VCPU")))
+            .collect::<Result<_>>()?;
+        Ok(Vm {
+            vcpu,
+            others,
+            devices: Arc::default(),
+            memory,
+            fd: Arc::new(vm),
+            irqchip,
+        })
+    }
+
+    /// Makes the guest's devices.
+    ///
+    /// # Errors
+    /// What a device could not open.
+    pub fn add_devices(&mut self, specs: &[Spec]) -> Result<()> {
+        self.devices = Arc::new(Devices::new(specs, &self.fd, &self.memory, self.irqchip)?);
+        Ok(())
     }
 
     /// Sets the vCPU to the kernel's 64-bit entry point.
@@ -76,11 +103,16 @@ impl Vm {
     /// # Errors
     /// [`Error::Kvm`].
     pub fn set_entry(&self, kvm_fd: &Kvm, entry: u64) -> Result<()> {
-        let cpuid = cpuid::for_guest(kvm_fd)?;
-        self.vcpu
-            .set_cpuid2(&cpuid)
-            .map_err(kvm("KVM_SET_CPUID2"))?;
-        self.enable_states(cpuid::xsave_states(&cpuid));
+        let mut cpuid = cpuid::for_guest(kvm_fd)?;
+        let states = cpuid::xsave_states(&cpuid);
+        let cpus = 1 + self.others.len() as u32;
+        for (vcpu, id) in [&self.vcpu].into_iter().chain(&self.others).zip(0..) {
+            if cpus > 1 {
+                cpuid::set_topology(&mut cpuid, id, cpus);
+            }
+            vcpu.set_cpuid2(&cpuid).map_err(kvm("KVM_SET_CPUID2"))?;
+            enable_states(vcpu, states);
+        }
         self.set_long_mode()?;
         let regs = kvm_regs {
             rip: entry,
@@ -91,20 +123,6 @@ impl Vm {
             ..Default::default()
         };
         self.vcpu.set_regs(&regs).map_err(kvm("KVM_SET_REGS"))
-    }
-
-    /// Sets XCR0 to what the guest will set it to. CPUID tells the size of the enabled states, by which the kernel
-    /// checks its own sum; QEMU's SVM does not let KVM see the guest's XSETBV, and so the kernel would warn, in 60
-    /// lines, in each boot in the lab. A KVM that refuses leaves the states to the guest, as any KVM could.
-    fn enable_states(&self, states: u64) {
-        let mut xcrs = kvm_xcrs {
-            nr_xcrs: 1,
-            ..Default::default()
-        };
-        xcrs.xcrs[0].value = states;
-        if states != 0 {
-            let _ = self.vcpu.set_xcrs(&xcrs);
-        }
     }
 
     fn set_long_mode(&self) -> Result<()> {
@@ -150,6 +168,20 @@ impl Vm {
     #[must_use]
     pub fn tsc_khz(&self) -> Option<u32> {
         self.vcpu.get_tsc_khz().ok().filter(|&khz| khz > 0)
+    }
+}
+
+/// Sets XCR0 to what the guest will set it to. CPUID tells the size of the enabled states, by which the kernel
+/// checks its own sum; QEMU's SVM does not let KVM see the guest's XSETBV, and so the kernel would warn, in 60
+/// lines, in each boot in the lab. A KVM that refuses leaves the states to the guest, as any KVM could.
+fn enable_states(vcpu: &VcpuFd, states: u64) {
+    let mut xcrs = kvm_xcrs {
+        nr_xcrs: 1,
+        ..Default::default()
+    };
+    xcrs.xcrs[0].value = states;
+    if states != 0 {
+        let _ = vcpu.set_xcrs(&xcrs);
     }
 }
 

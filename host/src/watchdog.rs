@@ -11,8 +11,10 @@ use kvm_ioctls::VcpuFd;
 use std::cell::Cell;
 use std::io;
 use std::mem;
+use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Why a vCPU was stopped from outside.
@@ -34,6 +36,11 @@ fn sample_signal() -> libc::c_int {
     libc::SIGRTMIN() + 1
 }
 
+/// The signal by which threads of vCPUs interrupt each other.
+fn kick_signal() -> libc::c_int {
+    libc::SIGRTMIN() + 2
+}
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -49,6 +56,8 @@ extern "C" fn on_signal(signal: libc::c_int) {
         TIMED_OUT.set(true);
     } else if signal == sample_signal() {
         SAMPLE.set(true);
+    } else if signal == kick_signal() {
+        // What it is for is found where the vCPU's thread looks next.
     } else {
         INTERRUPTED.store(true, Ordering::Relaxed);
     }
@@ -57,6 +66,54 @@ extern "C" fn on_signal(signal: libc::c_int) {
         // SAFETY: the pointer is into the kvm_run page of the vCPU that this thread is running, which outlives
         // the watchdog that set it and clears it.
         unsafe { immediate_exit.write_volatile(1) };
+    }
+}
+
+/// A thread that runs a vCPU, to be interrupted.
+#[derive(Debug)]
+pub(crate) struct Kick(libc::pthread_t);
+
+impl Kick {
+    /// The calling thread, which must outlive this.
+    pub(crate) fn to_this_thread() -> Result<Self> {
+        install(kick_signal())?;
+        // SAFETY: touches no memory.
+        Ok(Kick(unsafe { libc::pthread_self() }))
+    }
+
+    /// A thread that was not joined yet.
+    pub(crate) fn to(thread: &JoinHandle<()>) -> Self {
+        Kick(thread.as_pthread_t())
+    }
+
+    /// Has `KVM_RUN` return, or the next one.
+    pub(crate) fn kick(&self) {
+        // SAFETY: the thread is there: whoever holds this outlives neither the first vCPU's nor an unjoined one.
+        unsafe { libc::pthread_kill(self.0, kick_signal()) };
+    }
+}
+
+/// Makes the calling thread one whose vCPU a [`Kick`] interrupts, until dropped; the vCPU must outlive it.
+#[derive(Debug)]
+pub(crate) struct Kickable(());
+
+impl Kickable {
+    pub(crate) fn new(vcpu: &mut VcpuFd) -> Self {
+        IMMEDIATE_EXIT.set(&raw mut vcpu.get_kvm_run().immediate_exit);
+        // SAFETY: the set is plain data, filled before it is read. Other signals stay blocked in this thread.
+        unsafe {
+            let mut set: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, kick_signal());
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+        }
+        Kickable(())
+    }
+}
+
+impl Drop for Kickable {
+    fn drop(&mut self) {
+        IMMEDIATE_EXIT.set(ptr::null_mut());
     }
 }
 
@@ -97,14 +154,18 @@ impl Watchdog {
         self.next_sample()
     }
 
-    /// Whether a sample is due. The vCPU may run again after this.
-    pub fn sample_due(&self) -> bool {
+    /// Lets the vCPU run again; to be called before what interrupted it is looked for, since a signal that comes
+    /// between sets this again.
+    pub fn resume(&self) {
         let immediate_exit = IMMEDIATE_EXIT.get();
-        if self.sampling.is_some() && !immediate_exit.is_null() {
-            // Before the flags are looked at: a signal that comes between sets it again.
+        if !immediate_exit.is_null() {
             // SAFETY: as in the handler.
             unsafe { immediate_exit.write_volatile(0) };
         }
+    }
+
+    /// Whether a sample is due.
+    pub fn sample_due(&self) -> bool {
         SAMPLE.take()
     }
 

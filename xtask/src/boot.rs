@@ -14,6 +14,7 @@ use xshell::{Shell, cmd};
 
 use crate::build::{self, Artefacts, BuildOptions};
 use crate::cache::Cache;
+use crate::devices::DeviceOptions;
 use crate::failure::{fault, usage};
 use crate::foreign;
 use crate::guest;
@@ -77,6 +78,8 @@ pub(crate) struct BootOptions {
     /// What backs guest memory: auto, 4k, thp or 2m
     #[arg(long, value_name = "KIND", default_value = "auto")]
     pages: String,
+    #[command(flatten)]
+    devices: DeviceOptions,
     /// The longest that the guest may run
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     timeout: String,
@@ -114,7 +117,7 @@ pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
     let ui = Ui::new(options.build.quiet);
     let timeout = seconds(&options.timeout)?;
     let memory_mib = mebibytes(&options.memory)?;
-    if let Some(payload) = Payload::new(&options.program) {
+    if let Some(payload) = options.payload() {
         payload.check()?;
     }
     if options.vmm != Vmm::Host {
@@ -225,6 +228,11 @@ pub(crate) struct Traced {
 }
 
 impl BootOptions {
+    /// The program and its arguments, if there is one.
+    fn payload(&self) -> Option<Payload> {
+        Payload::new(&self.program, self.devices.has_root())
+    }
+
     /// Say nothing but errors.
     pub(crate) fn quiet(&self) -> bool {
         self.build.quiet
@@ -274,9 +282,10 @@ pub(crate) fn trace(
             initrds,
             memory_mib,
             options: args,
+            devices: options.devices.in_lab(layout)?,
             timeout,
             json: false,
-            payload: Payload::new(&options.program),
+            payload: options.payload(),
             stdout: Some(File::create(file).context("making the trace's file")?),
         };
         return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
@@ -294,6 +303,7 @@ fn on_host_with(
     mut args: Vec<OsString>,
 ) -> Result<u8> {
     let runner = userland::runner(layout)?;
+    args.extend(options.devices.on_host(layout)?);
     for initrd in initrds {
         args.extend(["--initrd".into(), initrd.into()]);
     }
@@ -323,6 +333,7 @@ fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Re
     }
     let runner = userland::runner(layout)?;
     let mut args: Vec<OsString> = vec!["run".into(), "--kernel".into(), kernel.into()];
+    args.extend(options.devices.on_host(layout)?);
     for initrd in initrds {
         args.extend(["--initrd".into(), initrd.into()]);
     }
@@ -353,13 +364,14 @@ fn in_lab(
         ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
-    let payload = Payload::new(&options.program);
+    let payload = options.payload();
     let (kernel, initrds) = files(layout, ui, options, false)?;
     let run = lab::Run {
         kernel,
         initrds,
         memory_mib,
         options: runner_options(options),
+        devices: options.devices.in_lab(layout)?,
         timeout,
         json: options.build.json,
         payload,
@@ -375,8 +387,14 @@ fn in_qemu(
     memory_mib: u64,
     timeout: Duration,
 ) -> Result<u8> {
-    if options.runs.is_some() || options.cpus != 1 || options.ready_fd.is_some() {
-        return Err(usage("--vmm qemu-* takes no --runs, --cpus or --ready-fd"));
+    if options.runs.is_some()
+        || options.cpus != 1
+        || options.ready_fd.is_some()
+        || !options.devices.is_empty()
+    {
+        return Err(usage(
+            "--vmm qemu-* takes no --runs, --cpus, --ready-fd or devices",
+        ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
     let (kernel, initrds) = files(layout, ui, options, false)?;
@@ -391,7 +409,7 @@ fn in_qemu(
         memory_mib,
         timeout,
         json: options.build.json,
-        payload: Payload::new(&options.program),
+        payload: options.payload(),
     };
     guest::boot(ui, &Cache::open()?, &boot)
 }

@@ -46,7 +46,7 @@ pub(crate) fn boot(ui: &Ui, cache: &Cache, boot: &Boot<'_>) -> Result<u8> {
     }
     if let Some(payload) = &boot.payload {
         // The ports of QEMU's debug devices take output only.
-        archive.extend(payload.archive(false)?);
+        archive.extend(payload.archive(0)?);
     }
     let initramfs = scratch.path().join("initramfs.cpio");
     write(&initramfs, &archive)?;
@@ -54,6 +54,7 @@ pub(crate) fn boot(ui: &Ui, cache: &Cache, boot: &Boot<'_>) -> Result<u8> {
     let ended = qemu::run(
         Machine {
             hardware: &["-M", &machine, "-cpu", "max"],
+            devices: &[],
             kernel: boot.kernel.clone(),
             initramfs,
             command_line: "panic=-1 reboot=t".to_owned(),

@@ -54,7 +54,7 @@ const fn file(need: Need, path: &'static str, package: &'static str) -> Tool {
     }
 }
 
-const TOOLS: [Tool; 20] = [
+const TOOLS: [Tool; 21] = [
     tool(Need::Build, "gcc", "gcc"),
     file(Need::Build, "/usr/include/stdio.h", "libc6-dev"),
     tool(Need::Build, "ld", "binutils"),
@@ -74,6 +74,7 @@ const TOOLS: [Tool; 20] = [
     tool(Need::Test, "git", "git"),
     tool(Need::Test, "cpio", "cpio"),
     tool(Need::Test, "curl", "curl"),
+    tool(Need::Test, "mkfs.ext4", "e2fsprogs"),
     file(
         Need::Test,
         "/usr/share/doc/busybox-static",

@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiffy_abi::payload::{STDIN, TERMINAL};
 
 use crate::build::{self, BuildOptions};
 use crate::cache::{Cache, write};
+use crate::devices::InLab;
 use crate::guest::judge;
 use crate::layout::Layout;
 use crate::payload::{Payload, pack, read};
@@ -57,6 +59,8 @@ pub(crate) struct Run {
     pub(crate) memory_mib: u64,
     /// The runner's other options.
     pub(crate) options: Vec<OsString>,
+    /// The guest's devices.
+    pub(crate) devices: InLab,
     /// The longest that the guest may run, in seconds of the lab's clock, and, with the lab's start, of ours.
     pub(crate) timeout: Duration,
     /// JSON on stdout.
@@ -80,6 +84,7 @@ pub(crate) fn run(
         program: userland::runner(layout)?,
         arguments,
         files,
+        devices: run.devices.qemu.clone(),
         memory_mib: run.memory_mib,
         timeout: run.timeout,
         // With --json, the runner in the lab keeps its program's output from stdout itself.
@@ -103,6 +108,8 @@ pub(crate) struct Job {
     pub(crate) arguments: Vec<OsString>,
     /// Files it finds there, by paths from the root.
     pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// Options of QEMU for the devices that its guests are given.
+    pub(crate) devices: Vec<OsString>,
     /// Memory for guests, in MiB.
     pub(crate) memory_mib: u64,
     /// The longest that it may run.
@@ -127,7 +134,7 @@ pub(crate) fn execute(
     let base = lab.initramfs.context("the lab has no initramfs")?;
     let mut archive = read(&base)?;
     jiffy::payload::files(&job.files, &mut archive).context("packing the lab")?;
-    archive.extend(pack(job.program.as_os_str(), &job.arguments, false)?);
+    archive.extend(pack(job.program.as_os_str(), &job.arguments, 0)?);
 
     let scratch = cache.scratch()?;
     let initramfs = scratch.path().join("initramfs.cpio");
@@ -135,6 +142,7 @@ pub(crate) fn execute(
     let ended = qemu::run(
         Machine {
             hardware: &HARDWARE,
+            devices: &job.devices,
             kernel: lab.vmlinux,
             initramfs,
             command_line: COMMAND_LINE.to_owned(),
@@ -165,16 +173,23 @@ fn inside(run: &Run) -> Result<Inside> {
         arguments.extend([name.into(), format!("/{file}").into()]);
         files.push((file, bytes));
     };
+    if let Some(root) = &run.devices.archive {
+        option("--initrd", "lab/root.cpio".to_owned(), read(root)?);
+    }
     for (number, initrd) in run.initrds.iter().enumerate() {
         option("--initrd", format!("lab/{number}.cpio"), read(initrd)?);
     }
     if let Some(payload) = &run.payload {
         // A terminal stays here: the lab takes its input whole, before it starts.
         let stdin = !io::stdin().is_terminal();
+        let mut flags = run.devices.flags;
+        if stdin && flags & TERMINAL == 0 {
+            flags |= STDIN;
+        }
         option(
             "--initrd",
             "lab/payload.cpio".to_owned(),
-            payload.archive(stdin)?,
+            payload.archive(flags)?,
         );
         if stdin {
             let mut bytes = Vec::new();
@@ -184,7 +199,7 @@ fn inside(run: &Run) -> Result<Inside> {
             option("--stdin", "lab/stdin".to_owned(), bytes);
         }
     }
-    arguments.extend(run.options.iter().cloned());
+    arguments.extend(run.options.iter().chain(&run.devices.runner).cloned());
     Ok(Inside { files, arguments })
 }
 

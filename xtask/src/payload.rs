@@ -12,33 +12,41 @@ use crate::failure::usage;
 pub(crate) struct Payload {
     program: OsString,
     args: Vec<OsString>,
+    /// It is in the guest's root, not here.
+    in_guest: bool,
 }
 
 impl Payload {
     /// Of the words behind `--`, if there are any.
-    pub(crate) fn new(words: &[OsString]) -> Option<Self> {
+    pub(crate) fn new(words: &[OsString], in_guest: bool) -> Option<Self> {
         let (program, args) = words.split_first()?;
         Some(Self {
             program: program.clone(),
             args: args.to_vec(),
+            in_guest,
         })
     }
 
     /// Finds out at once whether it can be packed: building a kernel first would be a long way to that error.
     pub(crate) fn check(&self) -> Result<()> {
-        self.archive(false).map(|_| ())
+        self.archive(0).map(|_| ())
     }
 
     /// The archive to put behind the base initramfs.
-    pub(crate) fn archive(&self, stdin: bool) -> Result<Vec<u8>> {
-        pack(&self.program, &self.args, stdin)
+    pub(crate) fn archive(&self, flags: u32) -> Result<Vec<u8>> {
+        if self.in_guest {
+            let environment = jiffy::payload::guest_environment();
+            return jiffy::payload::in_guest(&self.program, &self.args, &environment, flags)
+                .map_err(|error| usage(error.to_string()));
+        }
+        pack(&self.program, &self.args, flags)
     }
 }
 
 /// Packs a program; a program that cannot be packed is the caller's error.
-pub(crate) fn pack(program: &OsStr, args: &[OsString], stdin: bool) -> Result<Vec<u8>> {
+pub(crate) fn pack(program: &OsStr, args: &[OsString], flags: u32) -> Result<Vec<u8>> {
     let environment = jiffy::payload::environment();
-    jiffy::payload::with_payload(program, args, &environment, stdin)
+    jiffy::payload::with_payload(program, args, &environment, flags)
         .map_err(|error| usage(error.to_string()))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each output port is a debug console connected to a socket of ours; a thread for each passes the bytes on.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -23,6 +24,8 @@ const KEPT: u64 = 1 << 20;
 pub(crate) struct Machine<'a> {
     /// Machine, processor and clock, as QEMU's arguments.
     pub(crate) hardware: &'a [&'a str],
+    /// Devices, as QEMU's arguments.
+    pub(crate) devices: &'a [OsString],
     /// The kernel, a vmlinux with a PVH entry.
     pub(crate) kernel: PathBuf,
     /// The initramfs.
@@ -88,7 +91,7 @@ pub(crate) fn run(mut machine: Machine<'_>, scratch: &Path) -> Result<Ended> {
 
 fn command<'a>(machine: &Machine<'_>, ports: impl Iterator<Item = &'a Port>) -> Result<Command> {
     let sh = Shell::new()?;
-    let hardware = machine.hardware;
+    let (hardware, devices) = (machine.hardware, machine.devices);
     let Machine {
         kernel,
         initramfs,
@@ -113,7 +116,7 @@ fn command<'a>(machine: &Machine<'_>, ports: impl Iterator<Item = &'a Port>) -> 
     let exit = format!("isa-debug-exit,iobase={:#x},iosize=1", port::EXIT);
     let mut command: Command = cmd!(
         sh,
-        "qemu-system-x86_64 {hardware...} -m {memory} -nodefaults -no-user-config -display none -no-reboot
+        "qemu-system-x86_64 {hardware...} {devices...} -m {memory} -nodefaults -no-user-config -display none -no-reboot
          -kernel {kernel} -initrd {initramfs} -append {command_line} -device {exit} {args...}"
     )
     .quiet()

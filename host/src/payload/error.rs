@@ -12,6 +12,9 @@ pub enum Error {
     /// No directory of `PATH` has the program.
     #[error("no program {} in PATH: install it, or give its path with a slash in it", .0.display())]
     NotInPath(OsString),
+    /// A program of the guest's own is not looked for.
+    #[error("{} is no path in the guest's root: give the program's whole path, from the slash on", .0.display())]
+    NotAbsolute(OsString),
     /// A file that is needed cannot be read.
     #[error("cannot read {}, which the guest needs: {why}", path.display())]
     Read {

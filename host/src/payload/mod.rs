@@ -22,4 +22,4 @@ mod tests;
 mod tree;
 
 pub use error::Error;
-pub use pack::{base, environment, files, with_payload};
+pub use pack::{base, directory, environment, files, guest_environment, in_guest, with_payload};

@@ -3,7 +3,7 @@
 use super::search::{self, Libraries};
 use super::tree::{Node, Tree};
 use super::{Error, cpio, program};
-use jiffy_abi::payload::{self, MAX_STRINGS, STDIN};
+use jiffy_abi::payload::{self, MAX_STRINGS};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +28,17 @@ pub fn environment() -> Vec<OsString> {
         .into_iter()
         .chain(ours)
         .collect()
+}
+
+/// Where a program of the guest's own finds others: our `PATH` is of this machine.
+const GUEST_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The environment that a program of the guest's own gets.
+#[must_use]
+pub fn guest_environment() -> Vec<OsString> {
+    let ours = environment().into_iter();
+    let others = ours.filter(|pair| !pair.as_bytes().starts_with(b"PATH="));
+    others.chain([OsString::from(GUEST_PATH)]).collect()
 }
 
 /// Writes the initramfs that every guest has: `init`, PID 1's ELF, as `/init`, and `/dev/console`.
@@ -61,7 +72,7 @@ pub fn base(init: &[u8], out: &mut impl Write) -> Result<(), Error> {
 /// as here, and the payload file.
 ///
 /// `program` is looked up in `PATH` as a shell does; `args` are those after the program's name; `env` are strings
-/// `NAME=value`; without `stdin` the program reads an end of file at once.
+/// `NAME=value`; `flags` are those of [`payload`], without which the program reads an end of file at once.
 ///
 /// # Errors
 /// [`Error`], which says what to do.
@@ -69,7 +80,7 @@ pub fn with_payload(
     program: &OsStr,
     args: &[OsString],
     env: &[OsString],
-    stdin: bool,
+    flags: u32,
 ) -> Result<Vec<u8>, Error> {
     let path = search::program(program)?;
     let mut tree = Tree::default();
@@ -86,7 +97,7 @@ pub fn with_payload(
             },
         );
     }
-    let bytes = payload_file(path.as_os_str(), args, env, stdin)?;
+    let bytes = payload_file(path.as_os_str(), args, env, flags)?;
     let path = payload::PATH.trim_start_matches('/');
     tree.add(path, Node::File { mode: 0o600, bytes });
     let mut archive = Vec::new();
@@ -94,8 +105,41 @@ pub fn with_payload(
     Ok(archive)
 }
 
-/// Adds an archive of plain files, each with its path from the root and its bytes, for their owner to read
-/// and run.
+/// The archive that goes behind [`base`]'s to run a program of the guest's own: the payload file alone. `program` is a
+/// path there; the rest is as for [`with_payload`].
+///
+/// # Errors
+/// [`Error`], which says what to do.
+pub fn in_guest(
+    program: &OsStr,
+    args: &[OsString],
+    env: &[OsString],
+    flags: u32,
+) -> Result<Vec<u8>, Error> {
+    if !program.as_bytes().starts_with(b"/") {
+        return Err(Error::NotAbsolute(program.to_owned()));
+    }
+    let bytes = payload_file(program, args, env, flags)?;
+    let mut tree = Tree::default();
+    let path = payload::PATH.trim_start_matches('/');
+    tree.add(path, Node::File { mode: 0o600, bytes });
+    let mut archive = Vec::new();
+    cpio::write(&tree, &mut archive)?;
+    Ok(archive)
+}
+
+/// The archive of a directory's files, to be the guest's root: with their modes, and root for their owner. Devices,
+/// sockets and pipes stay behind.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::TooLarge`].
+pub fn directory(from: &Path) -> Result<Vec<u8>, Error> {
+    let mut archive = Vec::new();
+    cpio::write(&Tree::of_directory(from)?, &mut archive)?;
+    Ok(archive)
+}
+
+/// Adds an archive of plain files, each with its path from the root and its bytes, for their owner to read.
 ///
 /// # Errors
 /// [`Error::Write`] from `out`.
@@ -116,13 +160,12 @@ fn payload_file(
     path: &OsStr,
     args: &[OsString],
     env: &[OsString],
-    stdin: bool,
+    flags: u32,
 ) -> Result<Vec<u8>, Error> {
     let count = 1 + args.len() + env.len();
     if count > MAX_STRINGS {
         return Err(Error::TooMany(count));
     }
-    let flags = if stdin { STDIN } else { 0 };
     let mut file = payload::header(flags, 1 + args.len() as u32, env.len() as u32).to_vec();
     for string in [path]
         .into_iter()

@@ -107,7 +107,7 @@ fn a_dynamic_program_brings_its_loader_and_libraries() {
 
 #[test]
 fn the_same_request_makes_the_same_archive() {
-    let pack = || with_payload("sh".as_ref(), &["-c".into()], &["A=1".into()], true).unwrap();
+    let pack = || with_payload("sh".as_ref(), &["-c".into()], &["A=1".into()], 1).unwrap();
     let archive = pack();
     assert_eq!(archive, pack());
     assert_eq!(archive.len() % 4, 0);
@@ -275,7 +275,7 @@ fn what_the_guest_cannot_hold_is_refused() {
 #[test]
 fn strings_that_no_program_can_get_are_refused() {
     let error = |args: &[OsString]| {
-        with_payload("sh".as_ref(), args, &[], false)
+        with_payload("sh".as_ref(), args, &[], 0)
             .unwrap_err()
             .to_string()
     };
@@ -283,7 +283,7 @@ fn strings_that_no_program_can_get_are_refused() {
         .assert_eq(&error(&["a\0b".into()]));
     expect!["1025 arguments and environment strings, and PID 1 takes 1024: pass fewer"]
         .assert_eq(&error(&vec!["".into(); 1024]));
-    let missing = with_payload("no such program".as_ref(), &[], &[], false).unwrap_err();
+    let missing = with_payload("no such program".as_ref(), &[], &[], 0).unwrap_err();
     expect!["no program no such program in PATH: install it, or give its path with a slash in it"]
         .assert_eq(&missing.to_string());
 }

@@ -99,6 +99,37 @@ impl Tree {
         Ok((Path::new("/").join(real), node))
     }
 
+    /// A directory with all that is in it.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub(crate) fn of_directory(from: &Path) -> Result<Self, Error> {
+        let mut tree = Tree::default();
+        let mut ahead = vec![PathBuf::new()];
+        while let Some(path) = ahead.pop() {
+            let real = from.join(&path);
+            let failed = |why| Error::Read {
+                path: real.clone(),
+                why,
+            };
+            let Some(node) = read(&real).map_err(failed)? else {
+                continue;
+            };
+            if let Node::Directory { .. } = node {
+                for entry in fs::read_dir(&real).map_err(failed)? {
+                    ahead.push(path.join(entry.map_err(failed)?.file_name()));
+                }
+            }
+            let name = if path.as_os_str().is_empty() {
+                PathBuf::from(".")
+            } else {
+                path
+            };
+            tree.nodes.insert(name, node);
+        }
+        Ok(tree)
+    }
+
     /// Takes one file whose directory is real.
     fn take_one(&mut self, real: &Path) -> Result<&Node, Error> {
         if !self.nodes.contains_key(real) {

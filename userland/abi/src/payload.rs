@@ -3,6 +3,8 @@
 //! Little-endian: [`MAGIC`], flags (u32), number of arguments (u32), number of environment strings (u32), then
 //! that many NUL-terminated strings. The first argument is also the path that is executed.
 
+use core::ffi::CStr;
+
 /// Where the file lies in the initramfs. Without it PID 1 rings ready and powers off.
 pub const PATH: &str = "/.jiffy-payload";
 
@@ -14,6 +16,15 @@ pub const HEADER: usize = 16;
 
 /// Flag: the runner offers standard input; without it the payload reads an end of file at once.
 pub const STDIN: u32 = 1;
+
+/// Flag: the payload's three streams are the console [`TERMINAL_PATH`], which is its controlling terminal.
+pub const TERMINAL: u32 = 2;
+
+/// The console of [`TERMINAL`].
+pub const TERMINAL_PATH: &CStr = c"/dev/hvc0";
+
+/// Flag: the first disk is the root file system, and the program is looked for there.
+pub const ROOT: u32 = 4;
 
 /// The most arguments and environment strings together that PID 1 takes.
 pub const MAX_STRINGS: usize = 1024;
@@ -32,7 +43,7 @@ pub enum Error {
 /// A payload file, checked: every string is there and ends in NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload<'a> {
-    /// [`STDIN`] or 0.
+    /// [`STDIN`], [`TERMINAL`], [`ROOT`], or 0.
     pub flags: u32,
     /// How many of the strings are arguments; at least 1.
     pub args: usize,

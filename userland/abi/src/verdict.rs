@@ -14,6 +14,8 @@ pub const MAX_LINE: usize = 64;
 pub enum Stage {
     /// Creating a mount point or mounting a file system of the table.
     Mount,
+    /// Making the first disk the root.
+    Root,
     /// Reading the payload file, or understanding it.
     Payload,
     /// Making the pipes for the payload's standard streams.
@@ -28,8 +30,9 @@ pub enum Stage {
     Panic,
 }
 
-const STAGES: [(Stage, &str); 7] = [
+const STAGES: [(Stage, &str); 8] = [
     (Stage::Mount, "mount"),
+    (Stage::Root, "root"),
     (Stage::Payload, "payload"),
     (Stage::Pipe, "pipe"),
     (Stage::Fork, "fork"),

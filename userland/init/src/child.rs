@@ -3,7 +3,7 @@
 use crate::{failed, payload::Payload, ports, signals, sys};
 use core::ffi::CStr;
 use core::ptr;
-use jiffy_abi::payload::{MAX_STRINGS, STDIN};
+use jiffy_abi::payload::{MAX_STRINGS, STDIN, TERMINAL, TERMINAL_PATH};
 use jiffy_abi::port;
 use jiffy_abi::verdict::{Stage, Verdict};
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -54,7 +54,7 @@ pub(crate) fn start(payload: &Payload<'_>) -> Result<Child, Verdict> {
     };
     // SAFETY: the child goes on to execute its program or exits.
     let Some(pid) = unsafe { sys::fork() }.map_err(failed(Stage::Fork))? else {
-        become_payload(theirs, &strings, payload.args);
+        become_payload(theirs, &strings, payload);
     };
     drop(theirs);
     exec_result(&failure)?;
@@ -114,25 +114,53 @@ fn exec_result(failure: &OwnedFd) -> Result<(), Verdict> {
 }
 
 /// In the child: everything that PID 1 has and a program must not, goes.
-fn become_payload(streams: Streams, strings: &Strings, args: usize) -> ! {
-    let errno = match prepare(&streams) {
+fn become_payload(streams: Streams, strings: &Strings, payload: &Payload<'_>) -> ! {
+    let errno = match prepare(&streams, payload.flags) {
         Err(errno) => errno,
         // SAFETY: `strings` has a null after the arguments and one after the environment; every string ends in NUL.
         Ok(()) => unsafe {
             let path = CStr::from_ptr(strings[0].cast());
-            sys::execve(path, strings.as_ptr(), strings.as_ptr().add(args + 1))
+            sys::execve(
+                path,
+                strings.as_ptr(),
+                strings.as_ptr().add(payload.args + 1),
+            )
         },
     };
     let _ = io::write(&streams.failure, &errno.raw_os_error().to_ne_bytes());
     sys::exit(127)
 }
 
-fn prepare(streams: &Streams) -> io::Result<()> {
+fn prepare(streams: &Streams, flags: u32) -> io::Result<()> {
     setsid()?;
-    dup2_stdin(&streams.stdin)?;
-    dup2_stdout(&streams.stdout)?;
-    dup2_stderr(&streams.stderr)?;
+    if flags & TERMINAL != 0 {
+        // Opened by the leader of a session without one, it becomes the controlling terminal.
+        let terminal = open(TERMINAL_PATH, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        use_streams(&terminal, &terminal, &terminal)?;
+    } else {
+        use_streams(&streams.stdin, &streams.stdout, &streams.stderr)?;
+    }
     sys::iopl(0)?;
     signals::unblock();
     Ok(())
+}
+
+fn use_streams(stdin: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd) -> io::Result<()> {
+    dup2_stdin(stdin)?;
+    dup2_stdout(stdout)?;
+    dup2_stderr(stderr)
+}
+
+/// Waits until all that was written to the terminal is on its way.
+pub(crate) fn drain_terminal(payload: &Payload<'_>) {
+    if payload.flags & TERMINAL != 0
+        && let Ok(terminal) = open(
+            TERMINAL_PATH,
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    {
+        // What cannot be drained is lost, and the verdict is worth more.
+        let _ = rustix::termios::tcdrain(terminal);
+    }
 }

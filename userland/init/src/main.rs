@@ -11,6 +11,7 @@ mod ports;
 mod power;
 mod pump;
 mod reap;
+mod root;
 mod signals;
 #[cfg(pid1)]
 mod start;
@@ -35,10 +36,14 @@ fn main() -> ! {
 /// Kept out of `main`: its stack frames span pages that a guest without a payload must not touch.
 #[inline(never)]
 fn run(payload: &payload::Payload<'_>) -> Result<Verdict, Verdict> {
-    mounts::all()?;
+    root::enter(payload)?;
+    mounts::all(payload)?;
     signals::block();
     let child = child::start(payload)?;
-    pump::until_exit(child)
+    let verdict = pump::until_exit(child);
+    child::drain_terminal(payload);
+    root::leave(payload);
+    verdict
 }
 
 /// Makes the verdict for an error at `stage`.

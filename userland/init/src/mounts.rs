@@ -2,6 +2,7 @@
 
 use crate::failed;
 use core::ffi::CStr;
+use jiffy_abi::payload::{Payload, ROOT};
 use jiffy_abi::verdict::{Stage, Verdict};
 use rustix::fs::{CWD, Dev, FileType, Mode, makedev, mkdir, mknodat, symlink};
 use rustix::io::{Errno, Result};
@@ -82,18 +83,21 @@ const DEV: &CStr = c"/dev";
 const TMPFS: &CStr = c"tmpfs";
 
 /// Mounts the table and fills /dev.
-pub(crate) fn all() -> core::result::Result<(), Verdict> {
+pub(crate) fn all(payload: &Payload<'_>) -> core::result::Result<(), Verdict> {
     // The table's modes are meant as they stand.
     let mask = umask(Mode::empty());
-    let done = TABLE.iter().try_for_each(mount_row).and_then(|()| links());
+    let done = TABLE
+        .iter()
+        .try_for_each(|row| mount_row(row, payload.flags & ROOT != 0))
+        .and_then(|()| links());
     umask(mask);
     done.map_err(failed(Stage::Mount))
 }
 
-fn mount_row(row: &Row) -> Result<()> {
+fn mount_row(row: &Row, on_disk: bool) -> Result<()> {
     match mkdir(row.target, Mode::from_raw_mode(row.mode.into())) {
         // The initramfs brought files for it. They are memory already, and a tmpfs would hide them.
-        Err(Errno::EXIST) if row.kind == TMPFS => return Ok(()),
+        Err(Errno::EXIST) if row.kind == TMPFS && !on_disk => return Ok(()),
         // What else is wrong with the directory shows in the mount.
         _ => {}
     }

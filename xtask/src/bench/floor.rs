@@ -147,6 +147,7 @@ fn in_lab(layout: &Layout, ui: &Ui, options: &BenchOptions) -> Result<String> {
             .iter()
             .map(|(name, path)| Ok(((*name).to_owned(), read(path)?)))
             .collect::<Result<_>>()?,
+        devices: Vec::new(),
         memory_mib: MEMORY_MIB,
         timeout: TIMEOUT,
         stdout: Box::new(Collected(sender)),

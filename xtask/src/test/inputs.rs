@@ -11,7 +11,7 @@ use super::command::Run;
 use super::{Check, Context};
 
 /// Arguments, exit status, and what the line must say.
-const TABLE: [(&[&str], i32, &str); 12] = [
+const TABLE: [(&[&str], i32, &str); 13] = [
     (&["boot", "--profile", "mni"], 2, "there is no profile mni"),
     (&["boot", "--no-such-option"], 2, "unexpected argument"),
     (&["boot", "--timeout", "0"], 2, "above 0"),
@@ -19,6 +19,11 @@ const TABLE: [(&[&str], i32, &str); 12] = [
     (&["boot", "--kernel", "no/such/file"], 2, "no/such/file"),
     (&["boot", "--initrd", "no/such/file"], 2, "no/such/file"),
     (&["boot", "--on", "lab", "--", "/no/such/program"], 2, "/no"),
+    (
+        &["boot", "--on", "lab", "--disk", "no/such/disk,ro"],
+        2,
+        "no/such/disk",
+    ),
     (
         &["boot", "--on", "lab", "--", "no-such-program"],
         2,

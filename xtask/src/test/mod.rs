@@ -5,6 +5,7 @@
 
 mod boots;
 mod command;
+mod devices;
 mod inputs;
 mod patches;
 mod slow;
@@ -112,6 +113,7 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     let mut checks = tools::checks();
     checks.extend(patches::checks());
     checks.extend(boots::checks());
+    checks.extend(devices::checks());
     checks.extend(inputs::checks());
     checks.extend(traces::checks());
     if let Some(only) = &options.only {
@@ -199,6 +201,7 @@ mod tests {
         let mut checks = tools::checks();
         checks.extend(patches::checks());
         checks.extend(boots::checks());
+        checks.extend(devices::checks());
         checks.extend(inputs::checks());
         checks.extend(traces::checks());
         let mut names: Vec<_> = checks.iter().map(|check| &check.name).collect();

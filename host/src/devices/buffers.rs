@@ -1,0 +1,237 @@
+//! Buffers of a descriptor chain: stretches of guest memory that are copied from and to, or handed to the kernel for
+//! reading and writing files without a copy.
+//!
+//! unsafe lives here because the kernel is given addresses of guest memory; they come from vm-memory's checked slices.
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use vm_memory::VolatileSlice;
+
+/// The most stretches that the kernel takes in one call (`UIO_MAXIOV`).
+const MOST: usize = 1024;
+
+/// Stretches of guest memory, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Buffers<'m> {
+    slices: VecDeque<VolatileSlice<'m>>,
+}
+
+/// Which way bytes go between a file and guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    FromFile,
+    ToFile,
+}
+
+impl<'m> Buffers<'m> {
+    /// Adds a stretch behind the others.
+    pub fn push(&mut self, slice: VolatileSlice<'m>) {
+        self.slices.push_back(slice);
+    }
+
+    /// How many bytes they are together.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slices
+            .iter()
+            .fold(0, |sum, slice| sum.saturating_add(slice.len()))
+    }
+
+    /// Whether there is no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slices.iter().all(|slice| slice.len() == 0)
+    }
+
+    /// Takes the first `count` bytes off; `None` if there are fewer.
+    pub fn take(&mut self, count: usize) -> Option<Buffers<'m>> {
+        if self.len() < count {
+            return None;
+        }
+        let mut front = Buffers::default();
+        let mut left = count;
+        while left > 0 {
+            let slice = self.slices.pop_front()?;
+            if slice.len() > left {
+                self.slices.push_front(slice.offset(left).ok()?);
+                front.push(slice.subslice(0, left).ok()?);
+                break;
+            }
+            left -= slice.len();
+            front.push(slice);
+        }
+        Some(front)
+    }
+
+    /// Copies the first bytes into `into` and takes them off; `None` if there are fewer.
+    pub fn read(&mut self, into: &mut [u8]) -> Option<()> {
+        let front = self.take(into.len())?;
+        let mut at = 0;
+        for slice in &front.slices {
+            at += slice.copy_to(&mut into[at..]);
+        }
+        Some(())
+    }
+
+    /// The first `N` bytes, taken off.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.read(&mut bytes).map(|()| bytes)
+    }
+
+    /// Copies as much of `from` as there is room for, and takes that room off; gives how much that was.
+    pub fn write(&mut self, from: &[u8]) -> usize {
+        let count = from.len().min(self.len());
+        let Some(front) = self.take(count) else {
+            return 0;
+        };
+        let mut at = 0;
+        for slice in &front.slices {
+            slice.copy_from(&from[at..at + slice.len()]);
+            at += slice.len();
+        }
+        count
+    }
+
+    /// Fills all of them with a file's bytes from `offset`; gives how many bytes the file had.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn fill_from(self, file: &File, offset: u64) -> io::Result<usize> {
+        self.transfer(Way::FromFile, file, offset)
+    }
+
+    /// Writes all of them to a file at `offset`.
+    ///
+    /// # Errors
+    /// What the kernel answered; `WriteZero` if the file takes no more.
+    pub fn store_to(self, file: &File, offset: u64) -> io::Result<()> {
+        let len = self.len();
+        match self.transfer(Way::ToFile, file, offset)? {
+            done if done == len => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+
+    fn transfer(mut self, way: Way, file: &File, offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while !self.is_empty() {
+            let position = libc::off_t::try_from(offset + done as u64)
+                .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+            let vectors = self.vectors();
+            let (fd, count) = (file.as_raw_fd(), vectors.len() as libc::c_int);
+            // SAFETY: each vector is a stretch of guest memory that a VolatileSlice checked and keeps mapped; guest
+            // memory has no Rust references into it that the kernel's writes could invalidate.
+            let moved = unsafe {
+                match way {
+                    Way::FromFile => libc::preadv(fd, vectors.as_ptr(), count, position),
+                    Way::ToFile => libc::pwritev(fd, vectors.as_ptr(), count, position),
+                }
+            };
+            match checked(moved) {
+                Ok(0) => break,
+                Ok(moved) => {
+                    done += moved;
+                    self.take(moved);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Sends all of them as one datagram, or as much of a stream as it takes; gives how many bytes went.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn send(&self, to: &impl AsRawFd) -> io::Result<usize> {
+        let vectors = self.vectors();
+        // SAFETY: as in `transfer`.
+        checked(unsafe {
+            libc::writev(
+                to.as_raw_fd(),
+                vectors.as_ptr(),
+                vectors.len() as libc::c_int,
+            )
+        })
+    }
+
+    /// Receives what is there, at most as much as fits; gives how many bytes came.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn receive(&self, from: &impl AsRawFd) -> io::Result<usize> {
+        let vectors = self.vectors();
+        // SAFETY: as in `transfer`.
+        checked(unsafe {
+            libc::readv(
+                from.as_raw_fd(),
+                vectors.as_ptr(),
+                vectors.len() as libc::c_int,
+            )
+        })
+    }
+
+    fn vectors(&self) -> Vec<libc::iovec> {
+        self.slices
+            .iter()
+            .filter(|slice| !slice.is_empty())
+            .take(MOST)
+            .map(|slice| libc::iovec {
+                iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+                iov_len: slice.len(),
+            })
+            .collect()
+    }
+}
+
+fn checked(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek, Write};
+
+    fn of(parts: &mut [Vec<u8>]) -> Buffers<'_> {
+        let mut buffers = Buffers::default();
+        for part in parts {
+            buffers.push(VolatileSlice::from(&mut part[..]));
+        }
+        buffers
+    }
+
+    #[test]
+    fn bytes_come_off_the_front_across_stretches() {
+        let mut parts = [b"ab".to_vec(), Vec::new(), b"cdef".to_vec()];
+        let mut buffers = of(&mut parts);
+        assert_eq!(buffers.array::<3>(), Some(*b"abc"));
+        assert_eq!(buffers.array::<4>(), None, "only three are left");
+        assert_eq!(buffers.write(b"xyz!"), 3);
+        assert!(buffers.is_empty());
+        assert_eq!(parts[2], b"cxyz");
+    }
+
+    #[test]
+    fn files_are_read_and_written_in_place() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let mut parts = [vec![0; 3], vec![0; 5]];
+        assert_eq!(of(&mut parts).fill_from(&file, 4).unwrap(), 6);
+        assert_eq!(
+            (&parts[0][..], &parts[1][..]),
+            (&b"456"[..], &b"789\0\0"[..])
+        );
+        of(&mut parts).store_to(&file, 0).unwrap();
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "456789\0\089");
+        assert!(of(&mut parts).fill_from(&file, u64::MAX - 2).is_err());
+    }
+}

@@ -1,0 +1,214 @@
+//! A device's thread. It waits for the driver's bell and for what stands behind the device, and serves both.
+//!
+//! A thread for each device, and not the vCPU's own: a guest with one processor computes while its disk writes, and
+//! a packet that arrives while the guest runs or sleeps needs somebody who waits for it. Threads are made with the
+//! machine, not when the driver starts: by then a filter may allow no new ones.
+//!
+//! unsafe lives here because signal masks have no safe interface.
+#![allow(unsafe_code)]
+
+use super::interrupt::Interrupt;
+use super::memory::View;
+use super::ring::{Fault, Ring};
+use super::{Config, Device};
+use crate::error::{Error, Result};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+/// What a device works with while its driver runs it.
+#[derive(Debug)]
+pub struct Io {
+    /// The guest's memory.
+    pub view: View,
+    /// Its queues, those that the driver does not use among them.
+    pub rings: Vec<Ring>,
+    /// Its interrupt.
+    pub interrupt: Interrupt,
+    /// The features that the driver took.
+    pub features: u64,
+    /// Its configuration, which the driver reads.
+    pub config: Arc<Config>,
+    /// Told of a fault.
+    pub fail: Failure,
+}
+
+/// Where a thread that gave up says so.
+#[derive(Clone, Debug)]
+pub struct Failure(pub(super) Arc<super::mmio::Shared>);
+
+enum Order {
+    Serve(Box<Io>),
+    /// Stop serving, and say when that is so.
+    Park(SyncSender<()>),
+}
+
+/// A device's thread, seen from the vCPU's.
+#[derive(Debug)]
+pub struct Worker {
+    orders: Option<Sender<Order>>,
+    bell: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts the thread, which waits for its driver.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn start(device: Box<dyn Device>) -> Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(crate::error::system("eventfd"))?;
+        let bell = Arc::new(bell);
+        let (orders, received) = channel();
+        let theirs = Arc::clone(&bell);
+        let name = format!("jiffy {}", device.name());
+        let signals = Blocked::all();
+        let thread = Builder::new()
+            .name(name)
+            .stack_size(256 << 10)
+            .spawn(move || live(device, &received, &theirs));
+        drop(signals);
+        Ok(Worker {
+            orders: Some(orders),
+            bell,
+            thread: Some(thread.map_err(|error| Error::System {
+                call: "clone",
+                error,
+            })?),
+        })
+    }
+
+    /// The driver is ready.
+    pub fn serve(&self, io: Io) {
+        self.order(Order::Serve(Box::new(io)));
+    }
+
+    /// The driver has rung.
+    pub fn ring(&self) {
+        // It fails only when the counter is full, and then the bell rings already.
+        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// Stops serving, and waits until the thread no longer touches queues.
+    pub fn park(&self) {
+        let (done, parked) = sync_channel(1);
+        self.order(Order::Park(done));
+        // An error means that the thread is gone, which is as good.
+        let _ = parked.recv();
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            let _ = orders.send(order);
+            self.ring();
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.orders = None;
+        self.ring();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread: serves one driver after the other, until nobody can give orders any more.
+fn live(mut device: Box<dyn Device>, orders: &Receiver<Order>, bell: &OwnedFd) {
+    let mut next = orders.recv().ok();
+    while let Some(order) = next {
+        next = match order {
+            Order::Serve(mut io) => match serve(&mut *device, &mut io, orders, bell) {
+                Ok(order) => order,
+                Err(fault) => {
+                    io.fail.0.fail(device.name(), &fault, &io.interrupt);
+                    drop(io);
+                    device.reset();
+                    orders.recv().ok()
+                }
+            },
+            Order::Park(done) => {
+                device.reset();
+                let _ = done.send(());
+                orders.recv().ok()
+            }
+        };
+    }
+}
+
+/// Serves one driver until the next order; `None` when there will be none.
+fn serve(
+    device: &mut dyn Device,
+    io: &mut Io,
+    orders: &Receiver<Order>,
+    bell: &OwnedFd,
+) -> std::result::Result<Option<Order>, Fault> {
+    device.start(io)?;
+    let (mut rung, mut events) = (false, Vec::new());
+    loop {
+        if rung {
+            let mut count = [0; 8];
+            let _ = rustix::io::read(bell, &mut count);
+        }
+        // Looked for in every round, and after the bell was silenced: one ring may stand for several orders.
+        match orders.try_recv() {
+            Ok(order) => return Ok(Some(order)),
+            Err(TryRecvError::Disconnected) => return Ok(None),
+            Err(TryRecvError::Empty) => {}
+        }
+        if rung {
+            device.rung(io)?;
+        }
+        if events.iter().any(|events: &PollFlags| !events.is_empty()) {
+            device.polled(io, &events)?;
+        }
+        (rung, events) = wait(device, bell)?;
+    }
+}
+
+fn wait(device: &dyn Device, bell: &OwnedFd) -> std::result::Result<(bool, Vec<PollFlags>), Fault> {
+    let mut polled = vec![PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN)];
+    polled.extend(device.sources());
+    loop {
+        match poll(&mut polled, None) {
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Fault::Host("poll", error.into())),
+        }
+    }
+    let events: Vec<_> = polled[1..].iter().map(PollFd::revents).collect();
+    Ok((!polled[0].revents().is_empty(), events))
+}
+
+/// All signals blocked, until dropped: a thread inherits that, so that each signal goes to a vCPU's thread, which it
+/// has to interrupt.
+pub(crate) struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    pub(crate) fn all() -> Self {
+        // SAFETY: sets are plain data, filled before they are read; the calls fail only for a bad `how`.
+        unsafe {
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
+                (mem::zeroed(), mem::zeroed());
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            Blocked(before)
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled by the call in `all`.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut());
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The terminal that a guest's console is shown on: raw while the guest has it, as it was afterwards.
+//!
+//! unsafe lives here because signals have no safe interface.
+#![allow(unsafe_code)]
+
+use rustix::fd::OwnedFd;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use std::fs::File;
+use std::mem;
+use std::os::fd::{FromRawFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+
+/// What a terminal was like before it was made raw; for the panic hook too, since a panic unwinds nothing here.
+static BEFORE: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
+
+/// A terminal in raw mode, until dropped or until a panic.
+#[derive(Debug)]
+pub struct Raw(());
+
+impl Raw {
+    /// Makes the terminal raw: every key is the guest's. `None` if it is no terminal.
+    #[must_use]
+    pub fn enter(terminal: &OwnedFd) -> Option<Self> {
+        if !isatty(terminal) {
+            return None;
+        }
+        let before = tcgetattr(terminal).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        let copy = terminal.try_clone().ok()?;
+        // The guest's own terminal turns its newlines into what this one wants.
+        tcsetattr(terminal, OptionalActions::Now, &raw).ok()?;
+        *lock() = Some((copy, before));
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            restore();
+            hook(panic);
+        }));
+        Some(Raw(()))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn lock() -> std::sync::MutexGuard<'static, Option<(OwnedFd, Termios)>> {
+    BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn restore() {
+    if let Some((terminal, before)) = lock().take() {
+        // A terminal that is gone needs nothing.
+        let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
+    }
+}
+
+/// Ends the run as SIGTERM from outside would.
+pub(crate) fn quit() {
+    // SAFETY: touches no memory.
+    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+}
+
+/// Tells when the terminal's size has changed.
+#[derive(Debug)]
+pub struct Resized(File);
+
+impl Resized {
+    /// Takes SIGWINCH for the process; to be called before there are other threads, which inherit that it is blocked.
+    pub(crate) fn watch() -> Option<Self> {
+        // SAFETY: the set is plain data, filled before it is read; the descriptor is new and owned at once.
+        unsafe {
+            let mut set: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, libc::SIGWINCH);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            let fd: RawFd =
+                libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            (fd >= 0).then(|| Resized(File::from_raw_fd(fd)))
+        }
+    }
+
+    /// What becomes readable.
+    pub(crate) fn descriptor(&self) -> &File {
+        &self.0
+    }
+
+    /// Whether it has changed since the last call.
+    pub(crate) fn take(&self) -> bool {
+        let mut signal = [0; mem::size_of::<libc::signalfd_siginfo>()];
+        let mut changed = false;
+        while matches!(rustix::io::read(&self.0, &mut signal), Ok(1..)) {
+            changed = true;
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::LocalModes;
+
+    #[test]
+    fn a_terminal_is_as_it_was() {
+        let pty = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&pty).unwrap();
+        unlockpt(&pty).unwrap();
+        let name = ptsname(&pty, Vec::new()).unwrap();
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+        let terminal = rustix::fs::open(&*name, flags, rustix::fs::Mode::empty()).unwrap();
+        let canonical = || {
+            let modes = tcgetattr(&terminal).unwrap().local_modes;
+            modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+        };
+        assert!(canonical());
+        let raw = Raw::enter(&terminal);
+        assert!(raw.is_some() && !canonical());
+        drop(raw);
+        assert!(canonical());
+        let (pipe, _other) = std::io::pipe().unwrap();
+        assert!(Raw::enter(&pipe.into()).is_none());
+    }
+}
