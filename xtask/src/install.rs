@@ -54,7 +54,7 @@ const fn file(need: Need, path: &'static str, package: &'static str) -> Tool {
     }
 }
 
-const TOOLS: [Tool; 21] = [
+const TOOLS: [Tool; 24] = [
     tool(Need::Build, "gcc", "gcc"),
     file(Need::Build, "/usr/include/stdio.h", "libc6-dev"),
     tool(Need::Build, "ld", "binutils"),
@@ -80,8 +80,11 @@ const TOOLS: [Tool; 21] = [
         "/usr/share/doc/busybox-static",
         "busybox-static",
     ),
-    // Debian's own kernels are compressed with it.
-    tool(Need::Debian, "lz4", "lz4"),
+    // Kernels of distributions are compressed with them.
+    tool(Need::Test, "bzip2", "bzip2"),
+    tool(Need::Test, "lz4", "lz4"),
+    tool(Need::Test, "lzop", "lzop"),
+    tool(Need::Test, "zstd", "zstd"),
     tool(Need::Debian, "chromium", "chromium"),
 ];
 

@@ -50,7 +50,7 @@ Examples:
   cargo xtask trace
   cargo xtask trace --runs 20 --format flamegraph -o boot.svg
   cargo xtask trace --profile min --save min && cargo xtask trace --profile default --against min
-  cargo xtask trace --kernel vmlinux --dmesg";
+  cargo xtask trace --kernel /boot/vmlinuz --on lab --timeout 300";
 
 /// What to boot, how to look at it, and what to show of it.
 #[derive(Args)]
@@ -70,7 +70,7 @@ pub(crate) struct TraceOptions {
     /// An ELF file that names user code: the program, say; may be given again
     #[arg(long, value_name = "FILE")]
     symbols: Vec<PathBuf>,
-    /// Show the kernel's log, taken from its memory
+    /// Show the kernel's log, taken from its memory; ours keep all of it with --cmdline boot_loglevel=7
     #[arg(long)]
     dmesg: bool,
     /// Keep the result under this name

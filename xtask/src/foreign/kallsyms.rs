@@ -80,22 +80,20 @@ fn align(at: usize) -> usize {
     at.next_multiple_of(ALIGN)
 }
 
+fn bytes_at<const N: usize>(image: &[u8], at: usize) -> Option<[u8; N]> {
+    image.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
 fn u16_at(image: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(
-        image.get(at..at.checked_add(2)?)?.try_into().ok()?,
-    ))
+    bytes_at(image, at).map(u16::from_le_bytes)
 }
 
 fn u32_at(image: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(
-        image.get(at..at.checked_add(4)?)?.try_into().ok()?,
-    ))
+    bytes_at(image, at).map(u32::from_le_bytes)
 }
 
 fn u64_at(image: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(
-        image.get(at..at.checked_add(8)?)?.try_into().ok()?,
-    ))
+    bytes_at(image, at).map(u64::from_le_bytes)
 }
 
 /// `kallsyms_token_table` and `kallsyms_token_index`.

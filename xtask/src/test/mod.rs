@@ -7,6 +7,7 @@ mod boots;
 mod command;
 mod devices;
 mod inputs;
+mod kernels;
 mod patches;
 mod slow;
 mod tools;
@@ -115,6 +116,7 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     checks.extend(boots::checks());
     checks.extend(devices::checks());
     checks.extend(inputs::checks());
+    checks.extend(kernels::checks());
     checks.extend(traces::checks());
     if let Some(only) = &options.only {
         checks.retain(|check| check.name.contains(only.as_str()));
@@ -203,6 +205,7 @@ mod tests {
         checks.extend(boots::checks());
         checks.extend(devices::checks());
         checks.extend(inputs::checks());
+        checks.extend(kernels::checks());
         checks.extend(traces::checks());
         let mut names: Vec<_> = checks.iter().map(|check| &check.name).collect();
         names.sort();

@@ -243,7 +243,8 @@ fn panic(context: &Context<'_>) -> Result<()> {
 }
 
 fn dmesg(context: &Context<'_>) -> Result<()> {
-    let ran = trace(context, "min", &["--on", "lab", "--dmesg"])?.run(context)?;
+    let all = ["--on", "lab", "--dmesg", "--cmdline", "boot_loglevel=7"];
+    let ran = trace(context, "min", &all)?.run(context)?;
     let log = &ran.ended_with(0)?.stdout;
     for text in ["Linux version ", "Run /init as init process"] {
         ensure!(log.contains(text), "the log has no {text:?}:\n{log}");
