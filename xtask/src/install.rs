@@ -54,7 +54,7 @@ const fn file(need: Need, path: &'static str, package: &'static str) -> Tool {
     }
 }
 
-const TOOLS: [Tool; 24] = [
+const TOOLS: &[Tool] = &[
     tool(Need::Build, "gcc", "gcc"),
     file(Need::Build, "/usr/include/stdio.h", "libc6-dev"),
     tool(Need::Build, "ld", "binutils"),
