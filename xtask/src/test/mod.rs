@@ -4,6 +4,7 @@
 //! microvm. Each check is a row with a name and an end in time.
 
 mod boots;
+mod budget;
 mod command;
 mod devices;
 mod inputs;
@@ -111,13 +112,7 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
         needs.push(Need::Debian);
     }
     install::ensure(&ui, &needs, &options.source.packages()?, options.install)?;
-    let mut checks = tools::checks();
-    checks.extend(patches::checks());
-    checks.extend(boots::checks());
-    checks.extend(devices::checks());
-    checks.extend(inputs::checks());
-    checks.extend(kernels::checks());
-    checks.extend(traces::checks());
+    let mut checks = all();
     if let Some(only) = &options.only {
         checks.retain(|check| check.name.contains(only.as_str()));
     }
@@ -134,6 +129,19 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     ui.say(&format!("all that in {} s", began.elapsed().as_secs()));
     print(&count.line())?;
     Ok(ExitCode::from(u8::from(count.failed > 0)))
+}
+
+/// Every row, in the order in which they are run.
+fn all() -> Vec<Check> {
+    let mut checks = tools::checks();
+    checks.extend(patches::checks());
+    checks.extend(boots::checks());
+    checks.extend(budget::checks());
+    checks.extend(devices::checks());
+    checks.extend(inputs::checks());
+    checks.extend(kernels::checks());
+    checks.extend(traces::checks());
+    checks
 }
 
 fn row(check: &Check, context: &Context<'_>, count: &mut Count) -> Result<()> {
@@ -200,13 +208,7 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let mut checks = tools::checks();
-        checks.extend(patches::checks());
-        checks.extend(boots::checks());
-        checks.extend(devices::checks());
-        checks.extend(inputs::checks());
-        checks.extend(kernels::checks());
-        checks.extend(traces::checks());
+        let checks = all();
         let mut names: Vec<_> = checks.iter().map(|check| &check.name).collect();
         names.sort();
         let all = names.len();
