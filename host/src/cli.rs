@@ -47,6 +47,7 @@ Options of run:
   --sample-hz N       how often in a second (10000)
   --json              write the report as JSON to stdout; the program's output goes to stderr
   --quiet             no report
+  --no-seccomp        do not confine the runner to the system calls that a running guest takes
 
 Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 130 interrupted;
 2 bad usage.
@@ -90,6 +91,7 @@ pub(crate) struct Run {
     pub(crate) sample_hz: u32,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
+    pub(crate) no_seccomp: bool,
     pub(crate) program: Vec<OsString>,
 }
 
@@ -170,6 +172,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("sample-hz") => run.sample_hz = parser.value()?.parse_with(hertz)?,
             Long("json") => run.json = true,
             Long("quiet") => run.quiet = true,
+            Long("no-seccomp") => run.no_seccomp = true,
             Long("help") | Short('h') => return Ok(Command::Print(HELP.to_owned())),
             other => return Err(other.unexpected()),
         }

@@ -123,28 +123,37 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         timeout: run.timeout,
         ready_fd: run.ready_fd.map(inherited).transpose()?,
         detailed: run.json || run.report.is_some() || run.trace.is_some(),
+        seccomp: !run.no_seccomp,
         profile: run.profile,
         trace: run.trace.is_some().then_some(run.sample_hz),
     };
+    // Once the guest has run, nothing can be opened any more.
+    let trace_file = run.trace.as_deref().map(create).transpose()?;
+    let report_file = run.report.as_deref().map(create).transpose()?;
     let booted = boot::boot(config, output, stdin, clock);
     // What is said from here on is said on the terminal as it was.
     drop(raw);
     let (report, trace) = booted?;
-    if let (Some(file), Some(trace)) = (&run.trace, &trace) {
-        write_file(file, &serde_json::to_string(trace)?)?;
+    if let (Some(mut file), Some(trace)) = (trace_file, &trace) {
+        writeln!(file, "{}", serde_json::to_string(trace)?)?;
     }
-    show(&report, run.json, run.quiet, run.report.as_deref())?;
+    show(&report, run.json, run.quiet, report_file)?;
     Ok(report.exit_code)
 }
 
-fn show(report: &Report, json: bool, quiet: bool, file: Option<&Path>) -> Result<(), Error> {
+fn show(
+    report: &Report,
+    json: bool,
+    quiet: bool,
+    file: Option<Box<dyn Write>>,
+) -> Result<(), Error> {
     for line in &report.diagnosis {
         complain(line);
     }
     if json || file.is_some() {
         let text = serde_json::to_string(report)?;
-        if let Some(file) = file {
-            write_file(file, &text)?;
+        if let Some(mut file) = file {
+            writeln!(file, "{text}")?;
         }
         if json {
             writeln!(io::stdout(), "{text}")?;
@@ -160,13 +169,14 @@ pub(crate) fn is_stdout(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-/// Writes a line to a file of its own, or to standard output.
-fn write_file(file: &Path, line: &str) -> Result<(), Error> {
+/// Creates a file for a result, or gives standard output.
+fn create(file: &Path) -> Result<Box<dyn Write>, Error> {
     if is_stdout(file) {
-        return Ok(writeln!(io::stdout(), "{line}")?);
+        return Ok(Box::new(io::stdout()));
     }
-    Ok(std::fs::write(file, format!("{line}\n"))
-        .map_err(|error| format!("cannot write {}: {error}", file.display()))?)
+    let created =
+        File::create(file).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    Ok(Box::new(created))
 }
 
 fn summary(report: &Report) -> String {

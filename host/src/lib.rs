@@ -24,6 +24,7 @@ pub mod ports;
 pub mod probe;
 pub mod report;
 pub mod run;
+pub mod seccomp;
 pub mod software;
 pub mod stats;
 pub mod stdin;

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::error::{Result, kvm};
 use crate::layout;
 use crate::ports::{Event, Ports};
+use crate::seccomp;
 use crate::software::{self, Assists};
 use crate::stats::{Stats, StatsFile};
 use crate::team::{News, Team};
@@ -59,6 +60,8 @@ pub struct Watch {
     pub ready_fd: Option<OwnedFd>,
     /// Read KVM's counters at ready.
     pub count: bool,
+    /// Confine this thread before the guest's first instruction.
+    pub confine: bool,
     /// Collects a trace.
     pub trace: Option<Collector>,
 }
@@ -92,8 +95,11 @@ pub fn run(
     }
     let team = match mem::take(&mut vm.others) {
         others if others.is_empty() => None,
-        others => Some(Team::start(others, ports, &vm.devices)?),
+        others => Some(Team::start(others, ports, &vm.devices, watch.confine)?),
     };
+    if watch.confine {
+        seccomp::confine()?;
+    }
     let mut steps = VecDeque::new();
     run.ending = loop {
         let step = match steps.pop_front() {
