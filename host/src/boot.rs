@@ -44,6 +44,8 @@ pub struct Config {
     pub ready_fd: Option<OwnedFd>,
     /// Whether to collect counters and the kernel's sum for the report.
     pub detailed: bool,
+    /// A directory to lock the process up in before the guest runs.
+    pub jail: Option<PathBuf>,
     /// Whether the thread is confined by a filter of its system calls before the guest runs; it stays so.
     pub seccomp: bool,
     /// The profile's name, for the report.
@@ -94,6 +96,7 @@ pub fn boot(
         count: config.detailed,
         trace: trace.take(),
         confine: config.seccomp,
+        jail: config.jail.take(),
     };
     let entry = clock.elapsed();
     let mut run = run::run(&mut vm, &ports, watch, clock, config.timeout)?;

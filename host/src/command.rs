@@ -72,6 +72,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
     if run.runs > 1 {
         return runs::repeat(&run);
     }
+    close_inherited(run.ready_fd);
     let output = Output {
         stdout: if run.json || run.trace.as_deref().is_some_and(is_stdout) {
             Box::new(io::stderr())
@@ -123,6 +124,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         timeout: run.timeout,
         ready_fd: run.ready_fd.map(inherited).transpose()?,
         detailed: run.json || run.report.is_some() || run.trace.is_some(),
+        jail: run.jail,
         seccomp: !run.no_seccomp,
         profile: run.profile,
         trace: run.trace.is_some().then_some(run.sample_hz),
@@ -200,6 +202,19 @@ fn open(path: &Path) -> Result<File, Error> {
 
 fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
+}
+
+/// Closes what the caller left open beyond the standard descriptors and the one that was named: a guest that got
+/// control of the runner could use it. Kernels before 5.9 cannot, and leave it open.
+#[allow(unsafe_code)]
+fn close_inherited(ready_fd: Option<i32>) {
+    let named = ready_fd.map_or(2, |fd| fd.max(2)) as u32;
+    for (first, last) in [(3, named.saturating_sub(1)), (named.max(2) + 1, u32::MAX)] {
+        if first <= last {
+            // SAFETY: nothing of ours is open yet but the standard streams.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
 }
 
 /// A duplicate of a descriptor that the caller left open for us.

@@ -14,6 +14,7 @@ pub mod diagnose;
 pub mod dmesg;
 pub mod error;
 pub mod initramfs;
+pub mod jail;
 pub mod kernel;
 pub mod layout;
 pub mod memory;

@@ -1,5 +1,7 @@
 //! What a thread that runs a guest may still ask of the kernel: KVM calls, and reading and writing what it has open.
 //!
+//! Each vCPU's thread confines itself; the threads of devices are not confined.
+//!
 //! A guest that got control of the runner could open no file, start no program, no thread and no connection, and map
 //! nothing to be executed. All that is opened is opened before.
 //!
