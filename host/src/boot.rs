@@ -1,6 +1,7 @@
 //! One boot, from an open /dev/kvm to a report.
 
 use crate::clock::Clock;
+use crate::details::Details;
 use crate::devices::Spec;
 use crate::error::Result;
 use crate::initramfs::{self, Archive};
@@ -12,7 +13,7 @@ use crate::run::{self, Run, Watch};
 use crate::stdin::Stdin;
 use crate::trace::{Collector, raw::Trace};
 use crate::vm::{self, Irqchip, Vm};
-use crate::{boot_params, details, diagnose, mptable, probe, report};
+use crate::{boot_params, diagnose, mptable, probe, report};
 use rustix::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +44,10 @@ pub struct Config {
     pub ready_fd: Option<OwnedFd>,
     /// Whether to collect counters and the kernel's sum for the report.
     pub detailed: bool,
+    /// A directory to lock the process up in before the guest runs.
+    pub jail: Option<PathBuf>,
+    /// Whether the thread is confined by a filter of its system calls before the guest runs; it stays so.
+    pub seccomp: bool,
     /// The profile's name, for the report.
     pub profile: String,
     /// Samples in a second, for a trace.
@@ -65,7 +70,8 @@ pub fn boot(
         Some(hz) => Some(Collector::new(&config.kernel, hz, clock)?),
         None => None,
     };
-    if trace.is_some() {
+    let details = config.detailed.then(Details::prepare);
+    if details.is_some() {
         clock = clock.without(mark);
     }
     let kvm = vm::open_kvm()?;
@@ -89,6 +95,8 @@ pub fn boot(
         ready_fd: config.ready_fd.take(),
         count: config.detailed,
         trace: trace.take(),
+        confine: config.seccomp,
+        jail: config.jail.take(),
     };
     let entry = clock.elapsed();
     let mut run = run::run(&mut vm, &ports, watch, clock, config.timeout)?;
@@ -96,7 +104,7 @@ pub fn boot(
 
     let verdict = {
         let ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
-        diagnose::verdict(&run, &ports, &vm, &config)
+        diagnose::verdict(&run, &ports, &vm, &config, &kernel)
     };
     let mut report = Report {
         schema: 1,
@@ -114,8 +122,8 @@ pub fn boot(
         assists: report::owned(&run.assists),
         ..Report::default()
     };
-    if config.detailed {
-        details::add(&mut report, &run, &vm, &kernel, &config.profile);
+    if let Some(details) = details {
+        details.add(&mut report, &run, &vm, &kernel, &config.profile);
     }
     let trace = trace.map(|trace| Trace {
         report: report.clone(),

@@ -47,6 +47,9 @@ Options of run:
   --sample-hz N       how often in a second (10000)
   --json              write the report as JSON to stdout; the program's output goes to stderr
   --quiet             no report
+  --jail DIR          lock the runner up in DIR, best an empty one, before the guest runs: no other files, no network,
+                      no privileges; run as root, it becomes nobody
+  --no-seccomp        do not confine the runner to the system calls that a running guest takes
 
 Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 130 interrupted;
 2 bad usage.
@@ -90,6 +93,8 @@ pub(crate) struct Run {
     pub(crate) sample_hz: u32,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
+    pub(crate) no_seccomp: bool,
+    pub(crate) jail: Option<PathBuf>,
     pub(crate) program: Vec<OsString>,
 }
 
@@ -170,11 +175,17 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("sample-hz") => run.sample_hz = parser.value()?.parse_with(hertz)?,
             Long("json") => run.json = true,
             Long("quiet") => run.quiet = true,
+            Long("jail") => run.jail = Some(parser.value()?.into()),
+            Long("no-seccomp") => run.no_seccomp = true,
             Long("help") | Short('h') => return Ok(Command::Print(HELP.to_owned())),
             other => return Err(other.unexpected()),
         }
     }
     run.kernel = kernel.ok_or("--kernel is missing")?;
+    if run.jail.is_some() && (run.console || !run.devices.is_empty()) {
+        // A device has a thread of its own, which started where there are files.
+        return Err("--jail takes no disk, network card, console or entropy source".into());
+    }
     Ok(Command::Run(Box::new(run)))
 }
 
@@ -288,6 +299,7 @@ mod tests {
             &["run", "--kernel", "k", "--pages", "1g"],
             &["run", "--kernel", "k", "--sample-hz", "0"],
             &["run", "--kernel", "k", "--frobnicate"],
+            &["run", "--kernel", "k", "--jail", "d", "--entropy"],
             &["run", "--kernel", "k", "stray"],
         ] {
             assert!(run_of(args).is_err(), "{args:?}");

@@ -72,6 +72,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
     if run.runs > 1 {
         return runs::repeat(&run);
     }
+    close_inherited(run.ready_fd);
     let output = Output {
         stdout: if run.json || run.trace.as_deref().is_some_and(is_stdout) {
             Box::new(io::stderr())
@@ -123,28 +124,38 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         timeout: run.timeout,
         ready_fd: run.ready_fd.map(inherited).transpose()?,
         detailed: run.json || run.report.is_some() || run.trace.is_some(),
+        jail: run.jail,
+        seccomp: !run.no_seccomp,
         profile: run.profile,
         trace: run.trace.is_some().then_some(run.sample_hz),
     };
+    // Once the guest has run, nothing can be opened any more.
+    let trace_file = run.trace.as_deref().map(create).transpose()?;
+    let report_file = run.report.as_deref().map(create).transpose()?;
     let booted = boot::boot(config, output, stdin, clock);
     // What is said from here on is said on the terminal as it was.
     drop(raw);
     let (report, trace) = booted?;
-    if let (Some(file), Some(trace)) = (&run.trace, &trace) {
-        write_file(file, &serde_json::to_string(trace)?)?;
+    if let (Some(mut file), Some(trace)) = (trace_file, &trace) {
+        writeln!(file, "{}", serde_json::to_string(trace)?)?;
     }
-    show(&report, run.json, run.quiet, run.report.as_deref())?;
+    show(&report, run.json, run.quiet, report_file)?;
     Ok(report.exit_code)
 }
 
-fn show(report: &Report, json: bool, quiet: bool, file: Option<&Path>) -> Result<(), Error> {
+fn show(
+    report: &Report,
+    json: bool,
+    quiet: bool,
+    file: Option<Box<dyn Write>>,
+) -> Result<(), Error> {
     for line in &report.diagnosis {
         complain(line);
     }
     if json || file.is_some() {
         let text = serde_json::to_string(report)?;
-        if let Some(file) = file {
-            write_file(file, &text)?;
+        if let Some(mut file) = file {
+            writeln!(file, "{text}")?;
         }
         if json {
             writeln!(io::stdout(), "{text}")?;
@@ -160,13 +171,14 @@ pub(crate) fn is_stdout(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-/// Writes a line to a file of its own, or to standard output.
-fn write_file(file: &Path, line: &str) -> Result<(), Error> {
+/// Creates a file for a result, or gives standard output.
+fn create(file: &Path) -> Result<Box<dyn Write>, Error> {
     if is_stdout(file) {
-        return Ok(writeln!(io::stdout(), "{line}")?);
+        return Ok(Box::new(io::stdout()));
     }
-    Ok(std::fs::write(file, format!("{line}\n"))
-        .map_err(|error| format!("cannot write {}: {error}", file.display()))?)
+    let created =
+        File::create(file).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    Ok(Box::new(created))
 }
 
 fn summary(report: &Report) -> String {
@@ -190,6 +202,19 @@ fn open(path: &Path) -> Result<File, Error> {
 
 fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
+}
+
+/// Closes what the caller left open beyond the standard descriptors and the one that was named: a guest that got
+/// control of the runner could use it. Kernels before 5.9 cannot, and leave it open.
+#[allow(unsafe_code)]
+fn close_inherited(ready_fd: Option<i32>) {
+    let named = ready_fd.map_or(2, |fd| fd.max(2)) as u32;
+    for (first, last) in [(3, named.saturating_sub(1)), (named.max(2) + 1, u32::MAX)] {
+        if first <= last {
+            // SAFETY: nothing of ours is open yet but the standard streams.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
 }
 
 /// A duplicate of a descriptor that the caller left open for us.

@@ -8,24 +8,48 @@ use crate::stats::Stats;
 use crate::vm::Vm;
 use sha2::{Digest, Sha256};
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 
-/// Adds the counters of a run and the kernel's identity.
-pub fn add(report: &mut Report, run: &Run, vm: &Vm, kernel: &Kernel, profile: &str) {
-    let counter = |name: &str| run.stats.get(name).copied().unwrap_or(0);
-    report.exits = exits(&run.stats);
-    // Only software KVM runs the guest's supervisor code by emulation, so only there this counts instructions.
-    if report.kvm.kind == Kind::Software {
-        report.guest_instructions = counter("insn_emulation");
-        report.instruction_source = "kvm-stats".to_owned();
+/// What is opened before the runner is confined.
+#[derive(Debug)]
+pub struct Details {
+    /// Where software KVM shows which pages were touched.
+    pagemap: Option<File>,
+    /// Where the kernel tells how much was resident.
+    status: Option<File>,
+}
+
+impl Details {
+    /// Opens what the details of a boot take.
+    #[must_use]
+    pub fn prepare() -> Self {
+        Details {
+            pagemap: File::open("/proc/self/pagemap").ok(),
+            status: File::open("/proc/self/status").ok(),
+        }
     }
-    report.pages_touched = match report.kvm.kind {
-        Kind::Software => mapped_pages(&vm.memory),
-        // Each page that a guest touches first is one nested page fault.
-        Kind::Hardware | Kind::Lab => counter("pf_taken"),
-    };
-    report.rss_kib = rss_kib().unwrap_or(0);
-    report.kernel = kernel_info(kernel, profile);
+
+    /// Adds the counters of a run and the kernel's identity.
+    pub fn add(&self, report: &mut Report, run: &Run, vm: &Vm, kernel: &Kernel, profile: &str) {
+        let counter = |name: &str| run.stats.get(name).copied().unwrap_or(0);
+        report.exits = exits(&run.stats);
+        // Only software KVM runs the guest's supervisor code by emulation, so only there this counts instructions.
+        if report.kvm.kind == Kind::Software {
+            report.guest_instructions = counter("insn_emulation");
+            report.instruction_source = "kvm-stats".to_owned();
+        }
+        report.pages_touched = match report.kvm.kind {
+            Kind::Software => self
+                .pagemap
+                .as_ref()
+                .map_or(0, |pagemap| mapped_pages(&vm.memory, pagemap)),
+            // Each page that a guest touches first is one nested page fault.
+            Kind::Hardware | Kind::Lab => counter("pf_taken"),
+        };
+        report.rss_kib = self.status.as_ref().and_then(rss_kib).unwrap_or(0);
+        report.kernel = kernel_info(kernel, profile);
+    }
 }
 
 fn exits(stats: &Stats) -> Exits {
@@ -41,10 +65,7 @@ fn exits(stats: &Stats) -> Exits {
 
 /// Pages of guest memory that are mapped in this process, by bit 63 of /proc/self/pagemap's entries
 /// (Documentation/admin-guide/mm/pagemap.rst).
-fn mapped_pages(memory: &GuestMemory) -> u64 {
-    let Ok(pagemap) = File::open("/proc/self/pagemap") else {
-        return 0;
-    };
+fn mapped_pages(memory: &GuestMemory, pagemap: &File) -> u64 {
     let mut entries = vec![0; 1 << 16];
     let mut count = 0;
     for region in memory.regions() {
@@ -64,14 +85,15 @@ fn mapped_pages(memory: &GuestMemory) -> u64 {
     count
 }
 
-fn rss_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+fn rss_kib(mut status: &File) -> Option<u64> {
+    let mut text = String::new();
+    status.read_to_string(&mut text).ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn kernel_info(kernel: &Kernel, profile: &str) -> KernelInfo {
-    let bytes = std::fs::read(kernel.path()).unwrap_or_default();
+    let bytes = kernel.image();
     let digest = Sha256::digest(&bytes);
     KernelInfo {
         release: release(&bytes).unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use crate::boot::Config;
 use crate::dmesg;
+use crate::kernel::Kernel;
 use crate::paging;
 use crate::ports::Ports;
 use crate::report::Outcome;
@@ -40,11 +41,11 @@ pub struct Verdict {
 
 /// Judges a run by its end and by what PID 1 said.
 #[must_use]
-pub fn verdict(run: &Run, ports: &Ports, vm: &Vm, config: &Config) -> Verdict {
+pub fn verdict(run: &Run, ports: &Ports, vm: &Vm, config: &Config, kernel: &Kernel) -> Verdict {
     let said = ports.verdict();
     let bad = |outcome, exit_code, what: String| {
         let mut lines = vec![what];
-        lines.extend(state(vm, config));
+        lines.extend(state(vm, kernel));
         Verdict {
             outcome,
             exit_code,
@@ -80,7 +81,7 @@ pub fn verdict(run: &Run, ports: &Ports, vm: &Vm, config: &Config) -> Verdict {
                 exit_code: FAULT,
                 lines: vec![init_error(stage, errno)],
             },
-            None => silent_end(run, vm, config, bad),
+            None => silent_end(run, vm, kernel, bad),
         },
     }
 }
@@ -102,7 +103,7 @@ fn init_error(stage: verdict::Stage, errno: u16) -> String {
 fn silent_end(
     run: &Run,
     vm: &Vm,
-    config: &Config,
+    kernel: &Kernel,
     bad: impl Fn(Outcome, u8, String) -> Verdict,
 ) -> Verdict {
     if run.ready.is_some() && run.started.is_none() && run.ending == Ending::Ended {
@@ -112,7 +113,7 @@ fn silent_end(
             lines: Vec::new(),
         };
     }
-    let symbols = Symbols::load(&config.kernel);
+    let symbols = Symbols::parse(&kernel.image());
     let panic_cpu = symbols
         .read(&vm.memory, "panic_cpu")
         .map(i32::from_le_bytes);
@@ -129,11 +130,11 @@ fn silent_end(
 }
 
 /// Registers, the instruction's bytes, and the end of the kernel's log.
-fn state(vm: &Vm, config: &Config) -> Vec<String> {
+fn state(vm: &Vm, kernel: &Kernel) -> Vec<String> {
     let (Ok(regs), Ok(sregs)) = (vm.vcpu.get_regs(), vm.vcpu.get_sregs()) else {
         return Vec::new();
     };
-    let symbols = Symbols::load(&config.kernel);
+    let symbols = Symbols::parse(&kernel.image());
     let mut lines = if sregs.cr0 & PROTECTED == 0 {
         vec!["its registers are lost: KVM resets a vCPU that ends in a triple fault".to_owned()]
     } else {

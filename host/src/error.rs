@@ -84,6 +84,18 @@ pub enum Error {
     /// A device of the guest cannot be made.
     #[error("{0}")]
     Device(String),
+    /// The jail cannot be entered.
+    #[error(
+        "--jail {path}: {step} failed: {error}; give an existing directory, and run as root or where users may create namespaces"
+    )]
+    Jail {
+        /// The directory.
+        path: PathBuf,
+        /// The call.
+        step: &'static str,
+        /// What the kernel answered.
+        error: io::Error,
+    },
     /// The payload's output cannot be passed on.
     #[error("cannot write the guest's output: {0}")]
     Output(io::Error),

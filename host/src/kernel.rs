@@ -69,6 +69,16 @@ impl Kernel {
         self.entry
     }
 
+    /// The whole file, empty if it can no longer be read.
+    #[must_use]
+    pub fn image(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len as usize];
+        match self.file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => bytes,
+            Err(_) => Vec::new(),
+        }
+    }
+
     /// The size of the file in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {

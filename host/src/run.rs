@@ -10,11 +10,13 @@ use crate::team::{News, Team};
 use crate::trace::Collector;
 use crate::vm::Vm;
 use crate::watchdog::{Stop, Watchdog};
+use crate::{jail, seccomp};
 use jiffy_abi::port;
 use kvm_ioctls::VcpuExit;
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::mem;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +61,10 @@ pub struct Watch {
     pub ready_fd: Option<OwnedFd>,
     /// Read KVM's counters at ready.
     pub count: bool,
+    /// Lock the process up here before the guest's first instruction.
+    pub jail: Option<PathBuf>,
+    /// Confine this thread before the guest's first instruction.
+    pub confine: bool,
     /// Collects a trace.
     pub trace: Option<Collector>,
 }
@@ -90,10 +96,17 @@ pub fn run(
         watchdog.sample_every(Duration::from_secs(1) / trace.hz())?;
         trace.begin(&vm.vcpu);
     }
+    // Threads that are started from here on are in the jail too.
+    if let Some(dir) = &watch.jail {
+        jail::enter(dir)?;
+    }
     let team = match mem::take(&mut vm.others) {
         others if others.is_empty() => None,
-        others => Some(Team::start(others, ports, &vm.devices)?),
+        others => Some(Team::start(others, ports, &vm.devices, watch.confine)?),
     };
+    if watch.confine {
+        seccomp::confine()?;
+    }
     let mut steps = VecDeque::new();
     run.ending = loop {
         let step = match steps.pop_front() {

@@ -35,14 +35,17 @@ impl Symbols {
     /// Reads the symbol table; empty for a file without one, or one that cannot be read.
     #[must_use]
     pub fn load(vmlinux: &Path) -> Self {
-        let Ok(bytes) = std::fs::read(vmlinux) else {
-            return Self::default();
-        };
-        let Ok(file) = object::File::parse(&*bytes) else {
+        Self::parse(&std::fs::read(vmlinux).unwrap_or_default())
+    }
+
+    /// Reads the symbol table of an image; empty for one without.
+    #[must_use]
+    pub fn parse(image: &[u8]) -> Self {
+        let Ok(file) = object::File::parse(image) else {
             return Self::default();
         };
         let mut symbols = Self::default();
-        for (symbol, name) in named(&file, bytes.len()) {
+        for (symbol, name) in named(&file, image.len()) {
             if symbol.is_undefined() || name.is_empty() {
                 continue;
             }

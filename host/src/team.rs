@@ -7,6 +7,7 @@ use crate::devices::{Blocked, Devices};
 use crate::error::{Error, Result, kvm};
 use crate::ports::{Event, Ports};
 use crate::run::Ending;
+use crate::seccomp;
 use crate::watchdog::{Kick, Kickable};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::mem;
@@ -48,6 +49,7 @@ impl Team {
         vcpus: Vec<VcpuFd>,
         ports: &Arc<Mutex<Ports>>,
         devices: &Arc<Devices>,
+        confine: bool,
     ) -> Result<Self> {
         let mut team = Team {
             shared: Arc::new(Shared {
@@ -66,7 +68,7 @@ impl Team {
             let thread = Builder::new()
                 .name(format!("jiffy vcpu {number}"))
                 .stack_size(256 << 10)
-                .spawn(move || shared.live(vcpu));
+                .spawn(move || shared.live(vcpu, confine));
             team.members.push(thread.map_err(|error| Error::System {
                 call: "clone",
                 error,
@@ -99,7 +101,10 @@ impl Drop for Team {
 }
 
 impl Shared {
-    fn live(&self, mut vcpu: VcpuFd) {
+    fn live(&self, mut vcpu: VcpuFd, confine: bool) {
+        if confine && let Err(error) = seccomp::confine() {
+            return self.tell(News::Failed(error));
+        }
         let kickable = Kickable::new(&mut vcpu);
         while !self.stop.load(Ordering::Acquire) {
             let news = match self.step(&mut vcpu) {

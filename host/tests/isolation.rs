@@ -1,0 +1,89 @@
+//! What a confined runner can no longer do, tried in processes of their own: this program again, told by its
+//! environment what to try.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+
+const TRIAL: &str = "JIFFY_TRIAL";
+
+/// Runs a test of this program alone, as a trial.
+fn trial(name: &str, directory: &str) -> ExitStatus {
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program)
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env(TRIAL, directory)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    println!("{told}");
+    output.status
+}
+
+#[test]
+fn opening_a_file_after_seccomp_ends_the_process() {
+    if std::env::var_os(TRIAL).is_some() {
+        jiffy::seccomp::confine().unwrap();
+        // Not reached beyond this: SIGSYS.
+        let _ = std::fs::read("/dev/null");
+        std::process::exit(0);
+    }
+    let status = trial("opening_a_file_after_seccomp_ends_the_process", "");
+    assert_eq!(status.signal(), Some(libc::SIGSYS), "{status}");
+}
+
+#[test]
+fn a_jail_has_no_files_no_network_and_no_privileges() {
+    if let Some(directory) = std::env::var_os(TRIAL) {
+        // The test harness has threads; a user namespace wants one, so a process without them tries.
+        // SAFETY: the child only makes system calls and allocates in a copy of this thread.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let code = tried(directory.as_ref());
+            std::process::exit(code);
+        }
+        let mut code = 0;
+        // SAFETY: `code` is ours.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut code, 0) }, child);
+        std::process::exit(libc::WEXITSTATUS(code));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let name = "a_jail_has_no_files_no_network_and_no_privileges";
+    let status = trial(name, directory.path().to_str().unwrap());
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+/// The number of the first thing that a jail should not have let through.
+fn tried(directory: &std::path::Path) -> i32 {
+    let Ok(status) = std::fs::File::open("/proc/self/status") else {
+        return 6;
+    };
+    if let Err(error) = jiffy::jail::enter(directory) {
+        eprintln!("{error}");
+        return 1;
+    }
+    if std::fs::read_dir("/").map(Iterator::count).ok() != Some(0) {
+        return 2;
+    }
+    if std::net::TcpStream::connect("127.0.0.1:1")
+        .map_err(|error| error.raw_os_error())
+        .err()
+        != Some(Some(libc::ENETUNREACH))
+    {
+        return 3;
+    }
+    let status = std::io::read_to_string(status).unwrap_or_default();
+    let none = |set: &str| {
+        status
+            .lines()
+            .any(|line| line == format!("{set}:\t0000000000000000"))
+    };
+    if !none("CapEff") || !none("CapPrm") {
+        return 4;
+    }
+    // SAFETY: a call without arguments.
+    if unsafe { libc::geteuid() } == 0 {
+        5
+    } else {
+        0
+    }
+}
