@@ -3,12 +3,12 @@
 use crate::clock::Clock;
 use crate::details::Details;
 use crate::devices::Spec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::initramfs::{self, Archive};
 use crate::kernel::Kernel;
 use crate::memory::{GuestMemory, Pages};
 use crate::ports::{Output, Ports};
-use crate::report::{KvmInfo, Microseconds, Report};
+use crate::report::{Kind, KvmInfo, Microseconds, Report};
 use crate::run::{self, Run, Watch};
 use crate::stdin::Stdin;
 use crate::trace::{Collector, raw::Trace};
@@ -75,6 +75,9 @@ pub fn boot(
         clock = clock.without(mark);
     }
     let kvm = vm::open_kvm()?;
+    if config.cpus > 1 && probe::kind() == Kind::Software {
+        return Err(Error::EmulatedCpus(config.cpus));
+    }
     let kernel = Kernel::open(&config.kernel)?;
     let memory = GuestMemory::new(config.memory_mib, config.pages)?;
     let mut vm = Vm::new(&kvm, memory, config.irqchip, config.cpus)?;

@@ -34,7 +34,7 @@ Options of run:
   --in-guest          PROGRAM is in the initramfs already: take nothing along
   --net tap=NAME[,ip=A.B.C.D/N[,gw=A.B.C.D]][,mac=XX:XX:XX:XX:XX:XX]
                       a network card on a tap, which is made if it is not there, with the gateway's address
-  --console           the program's streams are a terminal, /dev/hvc0, on ours; Ctrl-A x ends it
+  --console           the program's streams are a terminal, /dev/hvc0, on ours; Ctrl-A x ends it (see --timeout)
   --entropy           randomness from the host
   --cmdline TEXT      more for the kernel's command line
   --timeout SECONDS   the longest that the guest may run (60)

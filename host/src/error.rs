@@ -81,6 +81,11 @@ pub enum Error {
         /// The length in bytes.
         len: usize,
     },
+    /// Several vCPUs where KVM emulates the guest's kernel.
+    #[error(
+        "--cpus {0}: this processor has no virtualization, and KVM emulates one vCPU only; use --cpus 1, or `cargo xtask boot --on lab`"
+    )]
+    EmulatedCpus(u8),
     /// A device of the guest cannot be made.
     #[error("{0}")]
     Device(String),

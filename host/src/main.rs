@@ -2,6 +2,7 @@
 //!
 //! Its entry is C's: Rust's own start makes a dozen system calls more (it reads /proc/self/maps to guard the stack and
 //! installs handlers for its overflow), 0.05 of the 0.95 lab ms from fork to a guest's first byte.
+// The test harness has a main of its own, without which no test of this program would run.
 #![cfg_attr(not(test), no_main)]
 
 mod cli;

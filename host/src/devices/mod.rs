@@ -5,6 +5,7 @@
 
 pub mod block;
 pub mod buffers;
+pub mod config;
 pub mod console;
 pub mod entropy;
 pub mod interrupt;
@@ -23,6 +24,7 @@ use crate::layout;
 use crate::memory::GuestMemory;
 use crate::mptable::Interrupts;
 use crate::vm::Irqchip;
+use config::Config;
 use interrupt::{Controller, Interrupt};
 use kvm_ioctls::VmFd;
 use memory::View;
@@ -31,7 +33,7 @@ use ring::Fault;
 use rustix::event::{PollFd, PollFlags};
 use std::fmt::Debug;
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use worker::Io;
 
@@ -123,51 +125,6 @@ pub trait Device: Debug + Send {
     }
     /// The driver is gone.
     fn reset(&mut self) {}
-}
-
-/// A device's configuration, as the driver reads it.
-#[derive(Debug, Default)]
-pub struct Config {
-    bytes: Mutex<Vec<u8>>,
-    generation: AtomicU32,
-}
-
-impl Config {
-    /// Of these bytes.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Arc<Self> {
-        Arc::new(Config {
-            bytes: Mutex::new(bytes),
-            generation: AtomicU32::new(0),
-        })
-    }
-
-    /// Fills `data`; past the end, with zeros.
-    pub fn read(&self, offset: u64, data: &mut [u8]) {
-        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| bytes.get(offset..))
-            .unwrap_or_default();
-        for (into, byte) in data
-            .iter_mut()
-            .zip(rest.iter().chain(std::iter::repeat(&0)))
-        {
-            *into = *byte;
-        }
-    }
-
-    /// Replaces it.
-    pub fn set(&self, new: Vec<u8>) {
-        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = new;
-        self.generation.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Changes when the configuration does.
-    #[must_use]
-    pub fn generation(&self) -> u32 {
-        self.generation.load(Ordering::Acquire)
-    }
 }
 
 /// The devices of a machine.

@@ -10,7 +10,7 @@ use crate::boot::probe;
 use crate::layout::Layout;
 
 /// Compiling a kernel on a slow machine.
-const BUILD_TIMEOUT: u64 = 2400;
+pub(crate) const BUILD_TIMEOUT: u64 = 2400;
 
 /// A second build with nothing changed, at most, in seconds.
 const REBUILD: f64 = 2.0;

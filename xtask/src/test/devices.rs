@@ -1,10 +1,12 @@
 //! Devices in whole boots, in the lab: many at once in few boots.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::boots::BUILD_TIMEOUT;
 use super::command::Run;
 use super::{Check, Context};
 
@@ -35,6 +37,8 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         Check::new("lab/devices/disks and network", disks_and_network),
         Check::new("lab/devices/console", console),
+        Check::new("lab/devices/root", root),
+        Check::new("lab/smp", processors),
     ]
 }
 
@@ -90,6 +94,57 @@ fn file_system(context: &Context<'_>, image: &Path, files: Option<&Path>) -> Res
     }
     words.extend([image, "64M"]);
     Run::program(&words).run(context)?.ended_with(0)?;
+    Ok(())
+}
+
+/// A root of a directory and of an image: the program is the root's, not this machine's, and what it writes to the image
+/// is there afterwards, in a file system that was left in order.
+fn root(context: &Context<'_>) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let tree = dir.path().join("tree");
+    fs::create_dir_all(tree.join("bin"))?;
+    fs::copy("/bin/busybox", tree.join("bin/busybox"))?;
+    symlink("busybox", tree.join("bin/sh"))?;
+    // PID 1 is ours whatever the root has in its place.
+    symlink("/bin/sh", tree.join("init"))?;
+    let image = dir.path().join("root.img");
+    file_system(context, &image, Some(&tree))?;
+    let script = "busybox touch /left && busybox test -e /proc/self && busybox ls /bin";
+    for root in [&tree, &image] {
+        let root = root.to_str().context("a path of ours")?;
+        let args = ["boot", "--on", "lab", "--quiet", "--rootfs", root];
+        let program = ["--", "/bin/busybox", "sh", "-c", script];
+        Run::xtask(
+            args.into_iter()
+                .chain(context.source.arguments())
+                .chain(program),
+        )?
+        .run(context)?
+        .ended_with(0)?
+        .printed("busybox\nsh\n")?;
+    }
+    ensure!(
+        !tree.join("left").exists(),
+        "the guest wrote to the directory"
+    );
+    let image = image.to_str().context("a path of ours")?;
+    Run::program(&["/sbin/e2fsck", "-fn", image])
+        .run(context)?
+        .ended_with(0)?;
+    let listed = Run::program(&["/sbin/debugfs", "-R", "ls -p /", image]).run(context)?;
+    ensure!(listed.stdout.contains("/left/"), "{}", listed.stdout);
+    Ok(())
+}
+
+/// Four processors, each of which runs something.
+fn processors(context: &Context<'_>) -> Result<()> {
+    let script = "nproc; for cpu in 0 1 2 3; do taskset -c $cpu sh -c 'echo on $0' $cpu; done";
+    let smp = ["--profile", "smp", "--cpus", "4"];
+    lab(context, &smp, script)?
+        .timeout(BUILD_TIMEOUT)
+        .run(context)?
+        .ended_with(0)?
+        .printed("4\non 0\non 1\non 2\non 3\n")?;
     Ok(())
 }
 
