@@ -87,6 +87,7 @@ pub(crate) fn checks() -> Vec<Check> {
     }
     checks.push(Check::new("lab/repeats", repeats));
     checks.push(Check::new("lab/runs", runs));
+    checks.push(Check::new("lab/floor", floor));
     checks
 }
 
@@ -221,6 +222,23 @@ fn runs(context: &Context<'_>) -> Result<()> {
     );
     let spread = &report["summary"]["us"]["to_ready"];
     ensure!(spread["p50"].as_f64() > Some(0.0), "{report}");
+    Ok(())
+}
+
+/// The runner's start is at most this much dearer than the floor's: to a guest's first byte, and to the exit.
+const FLOOR: [(&str, f64); 2] = [("first", 1.25), ("exit", 1.5)];
+
+fn floor(context: &Context<'_>) -> Result<()> {
+    let args = ["bench", "--suite", "floor", "--on", "lab", "--json"];
+    let ran = Run::xtask(args.into_iter().chain(context.source.arguments()))?.run(context)?;
+    let report = ran.ended_with(0)?.json()?;
+    for (what, most) in FLOOR {
+        let ratio = report["ratio"][what].as_f64().context("no ratio")?;
+        ensure!(
+            ratio <= most,
+            "{what} is {ratio:.2} of the floor's: {report}"
+        );
+    }
     Ok(())
 }
 
