@@ -10,8 +10,8 @@ use super::analysis::Analysis;
 use super::names::Names;
 use super::table::unit;
 
-/// Narrower frames, in per cent of the whole, would be less than half a pixel.
-const MIN_WIDTH: f64 = 0.04;
+/// Narrower frames, in per cent of the whole, are about a pixel.
+const MIN_WIDTH: f64 = 0.1;
 
 /// Renders the SVG.
 pub(crate) fn render(traces: &[Trace], names: &Names, analysis: &Analysis) -> Result<String> {
