@@ -160,6 +160,10 @@ fn command_line(vm: &Vm, extra: &str) -> String {
     if let Some(khz) = vm.tsc_khz() {
         line += &format!(" tsc_early_khz={khz}");
     }
+    if vm.memory.len() > vm.memory.low_end() {
+        // 64 MiB that the kernel would set aside and clear for devices that reach no further than 4 GiB: ours all do.
+        line += " swiotlb=noforce";
+    }
     line += &vm.devices.command_line();
     if !extra.is_empty() {
         line += " ";

@@ -9,7 +9,7 @@ use jiffy::initramfs::Archive;
 use jiffy::payload;
 use jiffy::ports::Output;
 use jiffy::probe;
-use jiffy::report::{Kind, Report};
+use jiffy::report::{Kind, Outcome, Report};
 use jiffy::stdin::Stdin;
 use jiffy::terminal::Raw;
 use jiffy_abi::payload::{ROOT, STDIN, TERMINAL};
@@ -187,9 +187,14 @@ fn summary(report: &Report) -> String {
         Kind::Software => "ms (emulated by software KVM: not a boot time)",
         Kind::Lab => "lab ms",
     };
+    // Between ready and what followed there is some time, if there was a ready.
+    let event = match (report.us.init > 0.0, report.outcome) {
+        (true, Outcome::Ready) => "ready".to_owned(),
+        (true, outcome) => format!("{outcome}; ready"),
+        (false, outcome) => format!("{outcome} before PID 1 ran,"),
+    };
     format!(
-        "{:?}: ready after {:.2} = runner {:.2} + kernel {:.2} {unit}",
-        report.outcome,
+        "{event} after {:.2} = runner {:.2} + kernel {:.2} {unit}",
         report.us.to_ready / 1e3,
         report.us.to_entry / 1e3,
         report.us.kernel / 1e3,

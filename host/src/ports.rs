@@ -14,6 +14,10 @@ const RESET_CONTROL: u16 = 0xcf9;
 /// the counter to be running and read it 100,000 times.
 const PIT_CHANNEL_2: u16 = 0x42;
 
+/// The data port of a PC's clock. Absent, it must not read as all ones: that says that the clock is being updated, and
+/// a kernel with a driver for it waits a second for the end of that.
+const CLOCK_DATA: u16 = 0x71;
+
 /// The longest line that the guest may leave unfinished on the report port, in bytes.
 const REPORT_LIMIT: usize = 4096;
 
@@ -96,7 +100,7 @@ impl Ports {
         match from {
             port::STDIN => self.stdin.take(data),
             port::STDIN_READY => fill(data, &self.stdin.ready().to_le_bytes()),
-            PIT_CHANNEL_2 => data.fill(0),
+            PIT_CHANNEL_2 | CLOCK_DATA => data.fill(0),
             _ => data.fill(0xff),
         }
     }

@@ -3,6 +3,7 @@
 use crate::software::Assists;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,19 @@ pub enum Outcome {
     TimedOut,
     /// The user interrupted the runner.
     Interrupted,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Ready => "ready",
+            Outcome::Exited => "exited",
+            Outcome::Panicked => "panicked",
+            Outcome::Crashed => "crashed",
+            Outcome::TimedOut => "timed out",
+            Outcome::Interrupted => "interrupted",
+        })
+    }
 }
 
 /// The kind of KVM a run had.
