@@ -34,7 +34,7 @@ pub(crate) fn runner(layout: &Layout) -> Result<PathBuf> {
     let sh = cargo(layout)?;
     cmd!(
         sh,
-        "cargo rustc --quiet --release --package jiffy --bin jiffy -- -Ctarget-feature=+crt-static -Crelocation-model=static"
+        "cargo rustc --quiet --release --package jiffy --bin jiffy -- -Ctarget-feature=+crt-static -Crelocation-model=static -Clink-args=-Wl,--no-rosegment,--icf=safe"
     )
     .quiet()
     .run()

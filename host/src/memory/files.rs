@@ -17,11 +17,11 @@ impl GuestMemory {
         // One check for all parts; it also says that the sums below do not overflow.
         self.at(gpa, len as usize).map_err(io::Error::other)?;
         let end = gpa + len;
+        let aligned = (offset | gpa) & (layout::PAGE - 1) == 0;
         // A mapping says nothing of a file that ends early: it has no pages there.
-        if offset.saturating_add(len) > file.metadata()?.len() {
+        if aligned && len >= layout::PAGE && offset.saturating_add(len) > file.metadata()?.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let aligned = (offset | gpa) & (layout::PAGE - 1) == 0;
         let copied = self.copied.start.clamp(gpa, end)..self.copied.end.clamp(gpa, end);
         for (part, copied) in [
             (gpa..copied.start, false),

@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 use core::mem::MaybeUninit;
+use core::ptr;
 
 /// Writes one byte.
 pub(crate) fn write(port: u16, byte: u8) {
@@ -30,8 +31,16 @@ pub(crate) fn read(port: u16) -> u32 {
     word
 }
 
-/// Fills `bytes` from the port.
+/// Fills `bytes`, a page's worth at most, from the port.
 pub(crate) fn read_all(port: u16, bytes: &mut [MaybeUninit<u8>]) {
+    // KVM finds that a page is not there yet after it has read the port: the bytes would be lost. So much memory lies on
+    // one page or two.
+    for edge in [0, bytes.len().saturating_sub(1)] {
+        if let Some(byte) = bytes.get_mut(edge) {
+            // SAFETY: a reference is valid for writes.
+            unsafe { ptr::from_mut(byte).write_volatile(MaybeUninit::new(0)) };
+        }
+    }
     // SAFETY: writes `bytes` and nothing else.
     unsafe {
         asm!("rep insb", in("dx") port, inout("rcx") bytes.len() => _, inout("rdi") bytes.as_mut_ptr() => _,
