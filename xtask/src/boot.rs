@@ -1,7 +1,8 @@
 //! `cargo xtask boot`: build what is missing and boot it, with a program if one is named.
 
+mod traced;
+
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -26,6 +27,8 @@ use crate::ui::Ui;
 use crate::units::{mebibytes, seconds};
 use crate::userland;
 
+pub(crate) use traced::trace;
+
 /// Where the runner runs.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum On {
@@ -47,6 +50,9 @@ enum Vmm {
     /// QEMU's microvm without KVM
     QemuTcg,
 }
+
+/// The kind of KVM that the lab has.
+pub(crate) const LAB: &str = "lab";
 
 const EXAMPLES: &str = "\
 Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 1 the build failed;
@@ -152,6 +158,18 @@ pub(crate) fn probe(layout: &Layout) -> Result<Probe> {
     serde_json::from_str(&said).with_context(|| format!("reading the runner's probe {said:?}"))
 }
 
+/// The kind of KVM that figures come from: the lab's, unless this machine's is hardware or was asked for.
+pub(crate) fn measured_on(layout: &Layout, on: On) -> Result<String> {
+    if on == On::Lab {
+        return Ok(LAB.to_owned());
+    }
+    let kind = probe(layout)?.kind;
+    Ok(match on {
+        On::Auto if kind != "hardware" => LAB.to_owned(),
+        _ => kind,
+    })
+}
+
 /// The kernel and the archives of the initramfs, ours or the user's.
 fn files(
     layout: &Layout,
@@ -219,14 +237,6 @@ fn runner_options(options: &BootOptions) -> Vec<OsString> {
     args
 }
 
-/// A boot that left a trace.
-pub(crate) struct Traced {
-    /// The kernel that ran.
-    pub(crate) kernel: PathBuf,
-    /// The runner's exit status.
-    pub(crate) status: u8,
-}
-
 impl BootOptions {
     /// The program and its arguments, if there is one.
     fn payload(&self) -> Option<Payload> {
@@ -244,65 +254,15 @@ impl BootOptions {
     }
 }
 
-/// Boots with the runner's trace going to `file`; in the lab unless this machine's KVM is hardware or was asked for.
-pub(crate) fn trace(
-    layout: &Layout,
-    ui: &Ui,
-    options: &BootOptions,
-    hz: u32,
-    file: &Path,
-) -> Result<Traced> {
-    let timeout = seconds(&options.timeout)?;
-    let memory_mib = mebibytes(&options.memory)?;
-    if options.vmm != Vmm::Host || options.ready_fd.is_some() {
-        return Err(usage("a trace takes no --vmm and no --ready-fd"));
-    }
-    let kind = match options.on {
-        On::Lab => "none".to_owned(),
-        On::Auto | On::Host => probe(layout)?.kind,
-    };
-    let lab = options.on != On::Host && kind != "hardware";
-    let (kernel, initrds) = files(layout, ui, options, !lab && kind == "software")?;
-    let mut args = runner_options(options);
-    // Ours are the trace's; the runner keeps its own off our stdout.
-    args.retain(|arg| arg != "--json");
-    args.extend(["--sample-hz".into(), hz.to_string().into()]);
-    if options.kernel.is_some() {
-        args.extend(["--irqchip".into(), "pc".into()]);
-    }
-    let traced = |status| Traced {
-        kernel: kernel.clone(),
-        status,
-    };
-    if lab {
-        install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
-        args.extend(["--trace".into(), "-".into()]);
-        let run = lab::Run {
-            kernel: kernel.clone(),
-            initrds,
-            memory_mib,
-            options: args,
-            devices: options.devices.in_lab(layout)?,
-            timeout,
-            json: false,
-            payload: options.payload(),
-            stdout: Some(File::create(file).context("making the trace's file")?),
-        };
-        return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
-    }
-    args.extend(["--trace".into(), file.into()]);
-    on_host_with(layout, options, &kernel, &initrds, args).map(traced)
-}
-
-/// Runs the runner as a child whose stdout is our stderr.
-fn on_host_with(
+/// The runner's command for a boot on this machine. It was built when it was asked what KVM there is.
+fn on_this_machine(
     layout: &Layout,
     options: &BootOptions,
     kernel: &Path,
     initrds: &[PathBuf],
     mut args: Vec<OsString>,
-) -> Result<u8> {
-    let runner = userland::runner(layout)?;
+) -> Result<Command> {
+    let runner = layout.runner();
     args.extend(options.devices.on_host(layout)?);
     for initrd in initrds {
         args.extend(["--initrd".into(), initrd.into()]);
@@ -312,16 +272,9 @@ fn on_host_with(
         args.extend(options.program.iter().cloned());
     }
     let sh = Shell::new()?;
-    let mut command: Command = cmd!(sh, "{runner} run --kernel {kernel} {args...}")
+    Ok(cmd!(sh, "{runner} run --kernel {kernel} {args...}")
         .quiet()
-        .into();
-    let status = command
-        .stdout(std::io::stderr())
-        .status()
-        .with_context(|| format!("running {}", runner.display()))?;
-    Ok(status
-        .code()
-        .map_or(crate::failure::FAULT, |code| code as u8))
+        .into())
 }
 
 /// Becomes the runner: its streams, signals and exit status are ours.
@@ -331,24 +284,12 @@ fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Re
     if software {
         ui.say("this processor has no virtualization: KVM emulates the kernel, so times are no boot times (see --on lab)");
     }
-    let runner = userland::runner(layout)?;
-    let mut args: Vec<OsString> = vec!["run".into(), "--kernel".into(), kernel.into()];
-    args.extend(options.devices.on_host(layout)?);
-    for initrd in initrds {
-        args.extend(["--initrd".into(), initrd.into()]);
-    }
-    args.extend(runner_options(options));
+    let mut args = runner_options(options);
     if let Some(fd) = options.ready_fd {
         args.extend(["--ready-fd".into(), fd.to_string().into()]);
     }
-    if !options.program.is_empty() {
-        args.push("--".into());
-        args.extend(options.program.iter().cloned());
-    }
-    let sh = Shell::new()?;
-    let mut command: Command = cmd!(sh, "{runner} {args...}").quiet().into();
-    let error = command.exec();
-    Err(error).with_context(|| format!("running {}", runner.display()))
+    let error = on_this_machine(layout, options, &kernel, &initrds, args)?.exec();
+    Err(error).with_context(|| format!("running {}", layout.runner().display()))
 }
 
 fn in_lab(

@@ -62,9 +62,9 @@ impl GuestMemory {
         told == 0 && resident & 1 != 0
     }
 
-    /// Where pages are automatic and the kernel got huge ones, asks for them at the end of RAM below `used_from` too: there the kernel allocates
-    /// first, from the top down, and touches all of its memory map (1/64 of RAM). Profile min to ready at 128 MiB in
-    /// the lab: 33.4 ms and 3,229 page faults without, 30.9 ms and 2,714 with.
+    /// Where pages are automatic and the kernel got huge ones, asks for them at the end of RAM below `used_from` too:
+    /// there the kernel allocates first, from the top down, and touches all of its memory map (1/64 of RAM). Profile
+    /// min to ready at 128 MiB in the lab: 33.4 ms and 3,229 page faults without, 30.9 ms and 2,714 with.
     pub fn expect_memory_map(&self, used_from: u64) {
         if self.pages != Pages::Auto || self.copied.is_empty() {
             return;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
 use super::BenchOptions;
-use crate::boot::{self, On};
+use crate::boot;
 use crate::cache::Cache;
 use crate::failure::fault;
 use crate::install::{self, Need};
@@ -79,20 +79,15 @@ struct Ratio {
 /// Measures and prints.
 pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let ui = Ui::new(options.build.quiet);
-    let kind = match options.on {
-        On::Lab => "lab".to_owned(),
-        On::Auto | On::Host => boot::probe(layout)?.kind,
-    };
-    if options.on == On::Host && kind == "none" {
-        return Err(fault(
-            "this machine's KVM cannot be used; `--on lab` needs none",
-        ));
-    }
-    let on_host = options.on == On::Host || kind == "hardware";
-    let (said, kvm) = if on_host {
-        (here(layout, options.runs)?, kind)
-    } else {
-        (in_lab(layout, &ui, options)?, "lab".to_owned())
+    let kvm = boot::measured_on(layout, options.on)?;
+    let said = match kvm.as_str() {
+        boot::LAB => in_lab(layout, &ui, options)?,
+        "none" => {
+            return Err(fault(
+                "this machine's KVM cannot be used; `--on lab` needs none",
+            ));
+        }
+        _ => here(layout, options.runs)?,
     };
     let report = report(&said, kvm, options.runs)?;
     print(&if options.build.json {

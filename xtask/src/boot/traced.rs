@@ -1,0 +1,74 @@
+//! A boot for `cargo xtask trace`: the runner's trace goes to a file.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::{BootOptions, LAB, Vmm, files, measured_on, on_this_machine, runner_options};
+use crate::cache::Cache;
+use crate::failure::{FAULT, usage};
+use crate::install::{self, Need};
+use crate::lab;
+use crate::layout::Layout;
+use crate::ui::Ui;
+use crate::units::{mebibytes, seconds};
+
+/// A boot that left a trace.
+pub(crate) struct Traced {
+    /// The kernel that ran.
+    pub(crate) kernel: PathBuf,
+    /// The runner's exit status.
+    pub(crate) status: u8,
+}
+
+/// Boots with the runner's trace going to `file`; in the lab unless this machine's KVM is hardware or was asked for.
+pub(crate) fn trace(
+    layout: &Layout,
+    ui: &Ui,
+    options: &BootOptions,
+    hz: u32,
+    file: &Path,
+) -> Result<Traced> {
+    let timeout = seconds(&options.timeout)?;
+    let memory_mib = mebibytes(&options.memory)?;
+    if options.vmm != Vmm::Host || options.ready_fd.is_some() {
+        return Err(usage("a trace takes no --vmm and no --ready-fd"));
+    }
+    let kvm = measured_on(layout, options.on)?;
+    let (kernel, initrds) = files(layout, ui, options, kvm == "software")?;
+    let mut args = runner_options(options);
+    // Ours are the trace's; the runner keeps its own off our stdout.
+    args.retain(|arg| arg != "--json");
+    args.extend(["--sample-hz".into(), hz.to_string().into()]);
+    if options.kernel.is_some() {
+        args.extend(["--irqchip".into(), "pc".into()]);
+    }
+    let traced = |status| Traced {
+        kernel: kernel.clone(),
+        status,
+    };
+    if kvm == LAB {
+        install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
+        args.extend(["--trace".into(), "-".into()]);
+        let run = lab::Run {
+            kernel: kernel.clone(),
+            initrds,
+            memory_mib,
+            options: args,
+            devices: options.devices.in_lab(layout)?,
+            timeout,
+            json: false,
+            payload: options.payload(),
+            stdout: Some(File::create(file).context("making the trace's file")?),
+        };
+        return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
+    }
+    args.extend(["--trace".into(), file.into()]);
+    // The program's output is not to mix with the trace on ours.
+    let status = on_this_machine(layout, options, &kernel, &initrds, args)?
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("running {}", layout.runner().display()))?;
+    Ok(traced(status.code().map_or(FAULT, |code| code as u8)))
+}
