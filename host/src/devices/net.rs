@@ -139,7 +139,7 @@ impl Net {
                 }
             }
             // Without room the packet waits, and the tap behind it, until the driver gives more.
-            if !self.deliver(io)? && !io.rings[RECEIVE].rearm(&io.view)? {
+            if !self.deliver(io)? {
                 break;
             }
         }
@@ -153,6 +153,14 @@ impl Net {
         let mut room = 0;
         while room < self.len {
             let Some(chain) = ring.pop(view)? else {
+                if chains.len() == ring.size() {
+                    // All the room that there can be.
+                    break;
+                }
+                // Asked before the chains are given back: the driver rings for those beyond them.
+                if ring.rearm(view)? {
+                    continue;
+                }
                 chains.iter().for_each(|_| ring.undo_pop());
                 return Ok(false);
             };
@@ -166,7 +174,7 @@ impl Net {
         self.packet[BUFFERS..HEADER].copy_from_slice(&count);
         let mut rest = &self.packet[..self.len];
         if room < self.len {
-            // A buffer too small for it, and the driver takes no second: the packet is lost, not cut.
+            // Too small for it, and there will be no more: the packet is lost, not cut.
             rest = &[];
         }
         for mut chain in chains {

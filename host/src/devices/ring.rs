@@ -32,33 +32,61 @@ pub struct Chain<'m> {
 }
 
 /// A virtqueue.
+///
+/// A driver with a processor of its own can make chains available faster than they are served, so a ring gives out
+/// no more than it has room for until its next [`Ring::begin`]: between two rounds, orders are heard.
 #[derive(Debug)]
-pub struct Ring(Queue);
+pub struct Ring {
+    queue: Queue,
+    /// How many chains it gives out yet in this round.
+    left: u16,
+}
 
 impl Ring {
     /// A queue that its driver has set up, or left alone.
     #[must_use]
     pub fn new(queue: Queue) -> Self {
-        Ring(queue)
+        Ring {
+            left: queue.size(),
+            queue,
+        }
     }
 
-    /// The next chain; `None` when there is none, or the driver does not use this queue.
+    /// Begins a round.
+    pub fn begin(&mut self) {
+        self.left = self.queue.size();
+    }
+
+    /// Whether the round ended before the chains did.
+    #[must_use]
+    pub fn cut_short(&self) -> bool {
+        self.left == 0
+    }
+
+    /// How many chains its driver can have waiting at once.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.queue.size().into()
+    }
+
+    /// The next chain; `None` when there is none in this round, or the driver does not use this queue.
     ///
     /// # Errors
     /// [`Fault::Queue`], [`Fault::Chain`].
     pub fn pop<'m>(&mut self, ram: &'m Ram) -> Result<Option<Chain<'m>>, Fault> {
-        if !self.0.ready() {
+        if !self.queue.ready() || self.left == 0 {
             return Ok(None);
         }
-        let Some(descriptors) = self.0.iter(ram)?.next() else {
+        let Some(descriptors) = self.queue.iter(ram)?.next() else {
             return Ok(None);
         };
+        self.left -= 1;
         let mut chain = Chain {
             head: descriptors.head_index(),
             readable: Buffers::default(),
             writable: Buffers::default(),
         };
-        if chain.head >= self.0.size() {
+        if chain.head >= self.queue.size() {
             return Err(Fault::Chain("it begins outside of the table"));
         }
         let mut more = true;
@@ -85,7 +113,7 @@ impl Ring {
 
     /// Gives the last chain back as if it had not been taken.
     pub fn undo_pop(&mut self) {
-        self.0.go_to_previous_position();
+        self.queue.go_to_previous_position();
     }
 
     /// Returns a chain with `written` bytes in its writable buffers.
@@ -93,7 +121,7 @@ impl Ring {
     /// # Errors
     /// [`Fault::Queue`].
     pub fn push(&mut self, ram: &Ram, head: u16, written: u32) -> Result<(), Fault> {
-        Ok(self.0.add_used(ram, head, written)?)
+        Ok(self.queue.add_used(ram, head, written)?)
     }
 
     /// Interrupts the driver for what was returned, unless it does not want to hear of it now.
@@ -101,7 +129,7 @@ impl Ring {
     /// # Errors
     /// [`Fault::Queue`].
     pub fn signal(&mut self, ram: &Ram, interrupt: &Interrupt) -> Result<(), Fault> {
-        if self.0.ready() && self.0.needs_notification(ram)? {
+        if self.queue.ready() && self.queue.needs_notification(ram)? {
             interrupt.used();
         }
         Ok(())
@@ -117,12 +145,12 @@ impl Ring {
         interrupt: &Interrupt,
         mut serve: impl FnMut(Chain<'_>) -> Result<u32, Fault>,
     ) -> Result<(), Fault> {
-        if !self.0.ready() {
+        if !self.queue.ready() {
             return Ok(());
         }
         let mut served = false;
         loop {
-            self.0.disable_notification(ram)?;
+            self.queue.disable_notification(ram)?;
             while let Some(chain) = self.pop(ram)? {
                 let head = chain.head;
                 let written = serve(chain)?;
@@ -130,7 +158,7 @@ impl Ring {
                 served = true;
             }
             // True if more came between the last look and the driver's permission to ring.
-            if !self.0.enable_notification(ram)? {
+            if !self.rearm(ram)? {
                 break;
             }
         }
@@ -140,12 +168,12 @@ impl Ring {
         Ok(())
     }
 
-    /// Has the driver ring at the next chain; true if there is one already.
+    /// Has the driver ring at the next chain; true if there is one already, and the round goes on.
     ///
     /// # Errors
     /// [`Fault::Queue`].
     pub fn rearm(&mut self, ram: &Ram) -> Result<bool, Fault> {
-        Ok(self.0.ready() && self.0.enable_notification(ram)?)
+        Ok(self.queue.ready() && self.queue.enable_notification(ram)? && self.left > 0)
     }
 }
 

@@ -12,7 +12,7 @@ use super::memory::View;
 use super::ring::{Fault, Ring};
 use super::{Config, Device};
 use crate::error::{Error, Result};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::mem;
@@ -153,6 +153,7 @@ fn serve(
     device.start(io)?;
     let (mut rung, mut events) = (false, Vec::new());
     loop {
+        io.rings.iter_mut().for_each(Ring::begin);
         if rung {
             let mut count = [0; 8];
             let _ = rustix::io::read(bell, &mut count);
@@ -169,15 +170,24 @@ fn serve(
         if events.iter().any(|events: &PollFlags| !events.is_empty()) {
             device.polled(io, &events)?;
         }
-        (rung, events) = wait(device, bell)?;
+        let more = io.rings.iter().any(Ring::cut_short);
+        (rung, events) = wait(device, bell, more)?;
+        rung |= more;
     }
 }
 
-fn wait(device: &dyn Device, bell: &OwnedFd) -> std::result::Result<(bool, Vec<PollFlags>), Fault> {
+/// Waits for the bell, and for what the device waits for; or only looks whether they are there.
+fn wait(
+    device: &dyn Device,
+    bell: &OwnedFd,
+    look: bool,
+) -> std::result::Result<(bool, Vec<PollFlags>), Fault> {
+    let none = Timespec::default();
+    let limit = look.then_some(&none);
     let mut polled = vec![PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN)];
     polled.extend(device.sources());
     loop {
-        match poll(&mut polled, None) {
+        match poll(&mut polled, limit) {
             Ok(_) => break,
             Err(Errno::INTR) => {}
             Err(error) => return Err(Fault::Host("poll", error.into())),

@@ -6,11 +6,10 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
 
 use super::Context;
@@ -96,45 +95,60 @@ impl Run {
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
         let deadline = began + self.timeout;
-        let (Some(stdout), Some(stderr)) = (until(&stdout, deadline), until(&stderr, deadline))
-        else {
-            end_group(&mut child)?;
-            bail!("{shown} had not ended after {} s", self.timeout.as_secs());
-        };
-        let status = child.wait().context("waiting")?.code();
-        Ok(Ran {
-            status,
-            stdout,
-            stderr,
+        let in_time = ended_by(&stdout, deadline) && ended_by(&stderr, deadline);
+        if !in_time {
+            end_group(&child)?;
+        }
+        let ran = Ran {
+            status: child.wait().context("waiting")?.code(),
+            stdout: text(stdout),
+            stderr: text(stderr),
             took: began.elapsed(),
-        })
+        };
+        ensure!(
+            in_time,
+            "{shown} had not ended after {} s{}",
+            self.timeout.as_secs(),
+            ran.told()
+        );
+        Ok(ran)
     }
 }
 
-fn end_group(child: &mut Child) -> Result<()> {
+fn end_group(child: &Child) -> Result<()> {
     let group = format!("-{}", child.id());
     let sh = Shell::new()?;
     cmd!(sh, "kill -KILL -- {group}").quiet().run()?;
-    child.wait().context("waiting")?;
     Ok(())
 }
 
-fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
+/// Reads what the command prints, on a thread of its own, which ends when every process has closed the stream.
+fn collect(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
             // What came before an error is what there is to judge.
             let _ = stream.read_to_end(&mut bytes);
         }
-        sender.send(String::from_utf8_lossy(&bytes).into_owned())
-    });
-    receiver
+        bytes
+    })
 }
 
-fn until(receiver: &Receiver<String>, deadline: Instant) -> Option<String> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    receiver.recv_timeout(left).ok()
+fn ended_by(stream: &JoinHandle<Vec<u8>>, deadline: Instant) -> bool {
+    while !stream.is_finished() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+/// What was read, nothing if a process that left the group keeps the stream open.
+fn text(stream: JoinHandle<Vec<u8>>) -> String {
+    let ended = ended_by(&stream, Instant::now() + Duration::from_secs(1));
+    let bytes = ended.then(|| stream.join().unwrap_or_default());
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
 impl Ran {
