@@ -36,6 +36,9 @@ Options of run:
                       a network card on a tap, which is made if it is not there, with the gateway's address
   --console           the program's streams are a terminal, /dev/hvc0, on ours; Ctrl-A x ends it (see --timeout)
   --entropy           randomness from the host
+  --vsock [cid=N,]uds=PATH
+                      sockets between guest and host: a program that connects to PATH and says `CONNECT port` is
+                      connected to the guest's port, and the guest (3, or N) reaches the host's port at PATH_port
   --cmdline TEXT      more for the kernel's command line
   --timeout SECONDS   the longest that the guest may run (60)
   --stdin FILE        the program's input, instead of ours
@@ -164,6 +167,13 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
                 .push(device_options::net(&parser.value()?.string()?)?),
             Long("console") => run.console = true,
             Long("entropy") => run.devices.push(Spec::Entropy),
+            Long("vsock") => {
+                let known = |spec: &Spec| matches!(spec, Spec::Vsock(_));
+                if run.devices.iter().any(known) {
+                    return Err("--vsock: a guest has one address".into());
+                }
+                run.devices.push(device_options::vsock(parser.value()?)?);
+            }
             Long("cmdline") => run.cmdline = parser.value()?.string()?,
             Long("timeout") => run.timeout = parser.value()?.parse_with(seconds)?,
             Long("stdin") => run.stdin = Some(parser.value()?.into()),
@@ -184,7 +194,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
     run.kernel = kernel.ok_or("--kernel is missing")?;
     if run.jail.is_some() && (run.console || !run.devices.is_empty()) {
         // A device has a thread of its own, which started where there are files.
-        return Err("--jail takes no disk, network card, console or entropy source".into());
+        return Err("--jail takes no devices".into());
     }
     Ok(Command::Run(Box::new(run)))
 }

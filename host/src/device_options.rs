@@ -1,6 +1,6 @@
 //! The options that name devices: a first word, and settings behind commas.
 
-use jiffy::devices::{Address, Card, Disk, Spec};
+use jiffy::devices::{Address, Card, Disk, Sockets, Spec};
 use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -75,6 +75,30 @@ pub(crate) fn net(text: &str) -> Result<Spec, lexopt::Error> {
     Ok(Spec::Net(card))
 }
 
+/// `--vsock [cid=N,]uds=PATH`. The path is last, so that it may hold commas.
+pub(crate) fn vsock(value: OsString) -> Result<Spec, lexopt::Error> {
+    let bytes = value.into_vec();
+    let cut = |rest: &[u8]| {
+        let at = rest.iter().position(|&byte| byte == b',')?;
+        let cid = str::from_utf8(&rest[..at]).ok()?.parse().ok()?;
+        Some((cid, at + 1))
+    };
+    let (cid, rest) = match bytes.strip_prefix(b"cid=") {
+        Some(rest) => {
+            let (cid, at) = cut(rest).ok_or("--vsock: give a number, such as cid=3,uds=PATH")?;
+            (cid, &rest[at..])
+        }
+        None => (3, &bytes[..]),
+    };
+    match rest.strip_prefix(b"uds=") {
+        Some(path) if !path.is_empty() => Ok(Spec::Vsock(Sockets {
+            cid,
+            path: OsStr::from_bytes(path).into(),
+        })),
+        _ => Err("--vsock: name the socket, such as --vsock uds=vsock.sock".into()),
+    }
+}
+
 fn address_of(text: &str) -> Option<Address> {
     let (ip, prefix) = text.split_once('/')?;
     Some(Address {
@@ -125,6 +149,24 @@ mod tests {
             );
         }
         assert!(super::disk(",ro".into()).is_err());
+    }
+
+    #[test]
+    fn sockets_have_an_address_and_a_path() {
+        for (text, cid, path) in [
+            ("uds=a.sock", 3, "a.sock"),
+            ("cid=52,uds=/tmp/a,b", 52, "/tmp/a,b"),
+        ] {
+            let path = path.into();
+            let parsed = vsock(text.into());
+            assert!(
+                matches!(parsed, Ok(Spec::Vsock(found)) if found == Sockets { cid, path }),
+                "{text}"
+            );
+        }
+        for text in ["", "uds=", "a.sock", "cid=3", "cid=,uds=a", "cid=-1,uds=a"] {
+            assert!(vsock(text.into()).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use jiffy_abi::payload::{ROOT, TERMINAL};
 
+use crate::failure::usage;
 use crate::layout::Layout;
 use crate::payload::existing;
 use crate::rootfs::Root;
@@ -33,6 +34,9 @@ pub(crate) struct DeviceOptions {
     /// Randomness from the host
     #[arg(long)]
     entropy: bool,
+    /// Sockets between guest and host: `CONNECT port` said to PATH, and the host's port at PATH_port
+    #[arg(long, value_name = "[cid=N,]uds=PATH")]
+    vsock: Option<OsString>,
 }
 
 /// The lab's own hardware for a guest's devices, and the runner's options that name it.
@@ -63,6 +67,9 @@ impl DeviceOptions {
         }
         for disk in &self.disk {
             options.extend(["--disk".into(), disk.clone()]);
+        }
+        if let Some(vsock) = &self.vsock {
+            options.extend(["--vsock".into(), vsock.clone()]);
         }
         options.extend(self.without_files());
         Ok(options)
@@ -95,6 +102,11 @@ impl DeviceOptions {
 
     /// A disk of the guest is a disk of the lab, so that what is written arrives in the file here.
     pub(crate) fn in_lab(&self, layout: &Layout) -> Result<InLab> {
+        if self.vsock.is_some() {
+            return Err(usage(
+                "--vsock: the lab's sockets are not this machine's; use it with --on host",
+            ));
+        }
         let mut lab = InLab {
             flags: if self.console { TERMINAL } else { 0 },
             ..InLab::default()
@@ -121,6 +133,7 @@ impl DeviceOptions {
             && self.net.is_empty()
             && !self.console
             && !self.entropy
+            && self.vsock.is_none()
     }
 }
 

@@ -17,6 +17,7 @@ pub mod ring;
 pub mod tap;
 #[cfg(test)]
 mod tests;
+pub mod vsock;
 pub mod worker;
 
 use crate::error::{Error, Result};
@@ -41,6 +42,7 @@ pub(crate) use worker::Blocked;
 
 pub use block::Disk;
 pub use net::{Address, Card};
+pub use vsock::Sockets;
 
 /// The first line: below it lie those that a PC's own devices have.
 const FIRST_IRQ: u32 = 5;
@@ -62,6 +64,8 @@ pub enum Spec {
     Console(Terminal),
     /// A source of randomness.
     Entropy,
+    /// Sockets between guest and host.
+    Vsock(Sockets),
 }
 
 /// The two ends of a console.
@@ -93,6 +97,7 @@ impl Spec {
                 Box::new(console::Console::new(copy(input)?, copy(output)?, ready))
             }
             Spec::Entropy => Box::new(entropy::Entropy),
+            Spec::Vsock(sockets) => Box::new(vsock::Vsock::open(sockets)?),
         })
     }
 }

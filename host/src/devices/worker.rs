@@ -164,11 +164,12 @@ fn serve(
             Err(TryRecvError::Disconnected) => return Ok(None),
             Err(TryRecvError::Empty) => {}
         }
-        if rung {
-            device.rung(io)?;
-        }
+        // The events first: they are of the sources that the device had when it waited.
         if events.iter().any(|events: &PollFlags| !events.is_empty()) {
             device.polled(io, &events)?;
+        }
+        if rung {
+            device.rung(io)?;
         }
         let more = io.rings.iter().any(Ring::cut_short);
         (rung, events) = wait(device, bell, more)?;

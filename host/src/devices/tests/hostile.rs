@@ -1,7 +1,7 @@
 //! A driver that writes whatever it likes: each device serves it or gives up, and neither panics nor hangs nor touches
 //! what is not guest memory.
 
-use super::super::{block, console, entropy, mmio::Transport, net};
+use super::super::{block, console, entropy, mmio::Transport, net, vsock};
 use super::{AVAILABLE, Driver, LENGTH, NEXT, TABLE, USED, WRITE};
 use crate::devices::Device;
 use crate::devices::interrupt::{Controller, Interrupt};
@@ -32,6 +32,12 @@ fn device(kind: usize) -> Box<dyn Device> {
             let listens = Arc::new(AtomicBool::new(true));
             Box::new(console::Console::new(input, output, &listens))
         }
+        3 => {
+            // Its socket goes with the directory.
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("vsock");
+            Box::new(vsock::Vsock::open(&vsock::Sockets { cid: 3, path }).unwrap())
+        }
         _ => {
             let (ours, theirs) = UnixDatagram::pair().unwrap();
             ours.set_nonblocking(true).unwrap();
@@ -45,7 +51,7 @@ fn device(kind: usize) -> Box<dyn Device> {
 }
 
 /// How many kinds [`device`] knows.
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// Addresses that are mostly memory, sometimes the queue's own parts, sometimes nothing.
 fn address() -> impl Strategy<Value = u64> {

@@ -3,6 +3,7 @@
 mod card;
 mod disk;
 mod hostile;
+mod vsock;
 
 use super::interrupt::{Controller, Interrupt};
 use super::memory::View;
