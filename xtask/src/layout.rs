@@ -63,6 +63,11 @@ impl Layout {
         self.target.join("release/jiffy-stopwatch")
     }
 
+    /// Both ends of the tests' connections.
+    pub(crate) fn peer(&self) -> PathBuf {
+        self.target.join("release/jiffy-peer")
+    }
+
     /// PID 1.
     pub(crate) fn init(&self) -> PathBuf {
         self.target.join("init/jiffy-init")

@@ -44,15 +44,26 @@ pub(crate) fn runner(layout: &Layout) -> Result<PathBuf> {
 
 /// Builds the stopwatch, static for the same reasons.
 pub(crate) fn stopwatch(layout: &Layout) -> Result<PathBuf> {
+    tool(layout, "jiffy-floor", "jiffy-stopwatch")?;
+    Ok(layout.stopwatch())
+}
+
+/// Builds the tests' peer, which runs in guests and in the lab.
+pub(crate) fn peer(layout: &Layout) -> Result<PathBuf> {
+    tool(layout, "jiffy-peer", "jiffy-peer")?;
+    Ok(layout.peer())
+}
+
+/// Builds a static program of the package.
+fn tool(layout: &Layout, package: &str, program: &str) -> Result<()> {
     let sh = cargo(layout)?;
     cmd!(
         sh,
-        "cargo rustc --quiet --release --package jiffy-floor --bin jiffy-stopwatch -- -Ctarget-feature=+crt-static -Crelocation-model=static"
+        "cargo rustc --quiet --release --package {package} --bin {program} -- -Ctarget-feature=+crt-static -Crelocation-model=static"
     )
     .quiet()
     .run()
-    .context("building the stopwatch")?;
-    Ok(layout.stopwatch())
+    .with_context(|| format!("building {program}"))
 }
 
 /// Writes `target/jiffy/flat/floor`, the yardstick.

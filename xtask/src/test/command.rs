@@ -52,6 +52,12 @@ impl Run {
         }
     }
 
+    /// As the arguments of another program, behind these words.
+    pub(crate) fn through(mut self, words: &[&str]) -> Self {
+        self.args = words.iter().map(Into::into).chain(self.args).collect();
+        self
+    }
+
     /// With this input instead of none.
     pub(crate) fn stdin(mut self, input: &str) -> Self {
         self.stdin = input.into();

@@ -13,6 +13,7 @@ mod patches;
 mod slow;
 mod tools;
 mod traces;
+mod vsock;
 
 use std::env;
 use std::io::{self, Write};
@@ -138,6 +139,7 @@ fn all() -> Vec<Check> {
     checks.extend(boots::checks());
     checks.extend(budget::checks());
     checks.extend(devices::checks());
+    checks.extend(vsock::checks());
     checks.extend(inputs::checks());
     checks.extend(kernels::checks());
     checks.extend(traces::checks());
