@@ -138,7 +138,8 @@ impl DeviceOptions {
 }
 
 impl InLab {
-    fn add_disk(&mut self, option: &str, disk: &OsStr) -> Result<()> {
+    /// Adds a disk for this option of the runner's, with its settings behind the file's name.
+    pub(crate) fn add_disk(&mut self, option: &str, disk: &OsStr) -> Result<()> {
         if self.disks == 0 {
             // Without ACPI, QEMU tells the lab's kernel of its devices on the command line.
             self.qemu.extend(["-machine".into(), "acpi=off".into()]);

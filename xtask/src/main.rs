@@ -4,6 +4,7 @@ mod bench;
 mod boot;
 mod build;
 mod cache;
+mod collect;
 mod config;
 mod devices;
 mod diff;

@@ -4,10 +4,8 @@
 //! the lab.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,6 +15,7 @@ use xshell::{Shell, cmd};
 use super::BenchOptions;
 use crate::boot;
 use crate::cache::Cache;
+use crate::collect;
 use crate::failure::fault;
 use crate::install::{self, Need};
 use crate::lab::{self, Job};
@@ -134,7 +133,7 @@ fn in_lab(layout: &Layout, ui: &Ui, options: &BenchOptions) -> Result<String> {
         ("lab/vmlinux", userland::flat(layout)?),
     ];
     let [floor, runner, kernel] = files.each_ref().map(|(name, _)| Path::new("/").join(name));
-    let (sender, said) = mpsc::channel();
+    let (stdout, said) = collect::stream();
     let job = Job {
         program: userland::stopwatch(layout)?,
         arguments: arguments(options.runs, &floor, &runner, &kernel),
@@ -145,29 +144,12 @@ fn in_lab(layout: &Layout, ui: &Ui, options: &BenchOptions) -> Result<String> {
         devices: Vec::new(),
         memory_mib: MEMORY_MIB,
         timeout: TIMEOUT,
-        stdout: Box::new(Collected(sender)),
+        stdout,
     };
     let ended = lab::execute(layout, ui, &Cache::open()?, &options.build, job)?;
     let (_, status) = crate::guest::judge(&ended, true)?;
     ensure!(status == 0, "the stopwatch failed in the lab");
-    let bytes: Vec<u8> = said.try_iter().flatten().collect();
-    String::from_utf8(bytes).context("reading the stopwatch")
-}
-
-/// A stream whose bytes another thread collects.
-struct Collected(Sender<Vec<u8>>);
-
-impl Write for Collected {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .send(bytes.to_vec())
-            .map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    String::from_utf8(said.bytes()).context("reading the stopwatch")
 }
 
 fn report(said: &str, kvm: String, runs: u32) -> Result<Report> {

@@ -8,7 +8,9 @@ mod budget;
 mod command;
 mod devices;
 mod inputs;
+mod inside;
 mod kernels;
+mod network;
 mod patches;
 mod slow;
 mod tools;
@@ -139,6 +141,7 @@ fn all() -> Vec<Check> {
     checks.extend(boots::checks());
     checks.extend(budget::checks());
     checks.extend(devices::checks());
+    checks.extend(network::checks());
     checks.extend(vsock::checks());
     checks.extend(inputs::checks());
     checks.extend(kernels::checks());
