@@ -86,7 +86,7 @@ fn disks_and_network(context: &Context<'_>) -> Result<()> {
 }
 
 /// Makes an image with an ext4 file system, and a directory's files in it.
-fn file_system(context: &Context<'_>, image: &Path, files: Option<&Path>) -> Result<()> {
+pub(crate) fn file_system(context: &Context<'_>, image: &Path, files: Option<&Path>) -> Result<()> {
     let image = image.to_str().context("a path of ours")?;
     let mut words = vec!["/sbin/mkfs.ext4", "-q"];
     if let Some(files) = files {
@@ -162,7 +162,8 @@ fn console(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn lab(context: &Context<'_>, options: &[&str], script: &str) -> Result<Run> {
+/// A boot of profile `default` in the lab with these options, in which busybox' shell runs a script.
+pub(crate) fn lab(context: &Context<'_>, options: &[&str], script: &str) -> Result<Run> {
     let program = ["--quiet", "--", "/bin/busybox", "sh", "-c", script];
     Run::xtask(
         ["boot", "--on", "lab"]

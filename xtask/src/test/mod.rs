@@ -10,6 +10,7 @@ mod devices;
 mod inputs;
 mod inside;
 mod kernels;
+mod killed;
 mod network;
 mod patches;
 mod slow;
@@ -141,6 +142,7 @@ fn all() -> Vec<Check> {
     checks.extend(boots::checks());
     checks.extend(budget::checks());
     checks.extend(devices::checks());
+    checks.extend(killed::checks());
     checks.extend(network::checks());
     checks.extend(vsock::checks());
     checks.extend(inputs::checks());
