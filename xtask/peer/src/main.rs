@@ -1,11 +1,16 @@
-//! Both ends of the connections that the tests of vsock make; each prints nothing unless something is wrong.
+//! What the tests need at the other end of a guest's devices; it prints nothing unless something is wrong.
 //!
 //! `jiffy-peer echo` runs in a guest. It gives back what it hears, first on a connection that it makes to the host's
 //! port 52, then on one that the host makes to its port 80.
 //!
 //! `jiffy-peer talk PATH BYTES COMMAND [ARG...]` runs on the host, where COMMAND starts the guest with its sockets at
 //! PATH. It says BYTES to the guest on each connection and compares what comes back.
+//!
+//! `jiffy-peer terminal END COMMAND [ARG...]` gives COMMAND, which starts a guest with a console, a terminal, and has it
+//! end as END says: see terminal.rs.
 
+mod pty;
+mod terminal;
 mod vsock;
 
 use std::fs::File;
@@ -27,8 +32,11 @@ fn main() -> ExitCode {
         ["talk", path, bytes, ref command @ ..] if !command.is_empty() => {
             talk(path, bytes, command)
         }
+        ["terminal", end, ref command @ ..] if !command.is_empty() => {
+            terminal::try_out(end, command)
+        }
         _ => Err(io::Error::other(
-            "usage: jiffy-peer echo | talk PATH BYTES COMMAND...",
+            "usage: jiffy-peer echo | talk PATH BYTES COMMAND... | terminal END COMMAND...",
         )),
     };
     match done {
@@ -132,7 +140,7 @@ fn pattern() -> impl Iterator<Item = u8> {
     })
 }
 
-fn expect(what: &str, holds: bool) -> io::Result<()> {
+pub(crate) fn expect(what: &str, holds: bool) -> io::Result<()> {
     if holds {
         return Ok(());
     }

@@ -24,6 +24,9 @@ pub(crate) const RUNNER: &str =
 /// Where the tests' peer is there.
 pub(crate) const PEER: &str = "/lab/peer";
 
+/// Where busybox is there, whatever runs.
+pub(crate) const BUSYBOX: &str = "/lab/busybox";
+
 /// Runs busybox' shell in the lab, and gives what it printed; `$1` and so on are `arguments`.
 pub(crate) fn shell(
     context: &Context<'_>,
@@ -75,6 +78,7 @@ fn run<'a>(
         files: [
             file("lab/jiffy", userland::runner(layout)?),
             file(PEER, userland::peer(layout)?),
+            file(BUSYBOX, "/bin/busybox".into()),
             file("lab/vmlinux", guest.vmlinux),
             file("lab/initramfs", guest.initramfs.context("no initramfs")?),
         ]

@@ -14,6 +14,7 @@ mod killed;
 mod network;
 mod patches;
 mod slow;
+mod terminal;
 mod tools;
 mod traces;
 mod vsock;
@@ -144,6 +145,7 @@ fn all() -> Vec<Check> {
     checks.extend(devices::checks());
     checks.extend(killed::checks());
     checks.extend(network::checks());
+    checks.extend(terminal::checks());
     checks.extend(vsock::checks());
     checks.extend(inputs::checks());
     checks.extend(kernels::checks());
