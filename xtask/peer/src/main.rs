@@ -69,7 +69,7 @@ fn talk(path: &str, bytes: &str, command: &[&str]) -> io::Result<()> {
     let bytes: usize = bytes.parse().map_err(io::Error::other)?;
     let listener = UnixListener::bind(format!("{path}_{HOSTS_PORT}"))?;
     let mut guest = Command::new(command[0]).args(&command[1..]).spawn()?;
-    converse(&listener.accept()?.0, bytes)?;
+    converse("the guest's", &listener.accept()?.0, bytes, false)?;
     let (nobody, line) = connect(path, GUESTS_PORT + 1)?;
     expect(
         "nobody listens there, and somebody answered",
@@ -82,7 +82,7 @@ fn talk(path: &str, bytes: &str, command: &[&str]) -> io::Result<()> {
         .and_then(|rest| rest.strip_suffix('\n'));
     let number = number.and_then(|number| number.parse::<u32>().ok());
     expect("no OK with a number", number.is_some())?;
-    converse(&stream, bytes)?;
+    converse("the host's", &stream, bytes, true)?;
     drop(stream);
     let status = guest.wait()?;
     expect("the guest failed", status.success())?;
@@ -101,15 +101,23 @@ fn connect(path: &str, port: u32) -> io::Result<(UnixStream, String)> {
     Ok((stream, line))
 }
 
-/// Says bytes while it reads them back, then that there are no more.
-fn converse(stream: &UnixStream, count: usize) -> io::Result<()> {
+/// Says bytes while it reads them back, and that there are no more: as soon as that is so, or, if the guest ends after it,
+/// when all have come back, since nobody has what a machine that has ended was about to say.
+fn converse(name: &str, stream: &UnixStream, count: usize, last: bool) -> io::Result<()> {
     let said: Vec<u8> = pattern().take(count).collect();
     let mut heard = Vec::new();
     thread::scope(|scope| {
         let speaker = scope.spawn(|| {
             (&mut &*stream).write_all(&said)?;
+            if last {
+                return Ok(());
+            }
             stream.shutdown(Shutdown::Write)
         });
+        if last {
+            stream.take(count as u64).read_to_end(&mut heard)?;
+            stream.shutdown(Shutdown::Write)?;
+        }
         (&mut &*stream).read_to_end(&mut heard)?;
         speaker
             .join()
@@ -122,7 +130,7 @@ fn converse(stream: &UnixStream, count: usize) -> io::Result<()> {
     let (count, wrong) = (heard.len(), wrong.unwrap_or(said.len()));
     expect(
         &format!(
-            "{count} bytes came back of {}, the first {wrong} right",
+            "{name}: {count} bytes came back of {}, the first {wrong} right",
             said.len()
         ),
         heard == said,
