@@ -51,7 +51,7 @@ Options of run:
   --json              write the report as JSON to stdout; the program's output goes to stderr
   --quiet             no report
   --jail DIR          lock the runner up in DIR, best an empty one, before the guest runs: no other files, no network,
-                      no privileges; run as root, it becomes nobody
+                      no privileges; run as root, it becomes nobody. The sockets of --vsock have to be in DIR
   --no-seccomp        do not confine the runner to the system calls that a running guest takes
 
 Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 130 interrupted;
@@ -192,9 +192,10 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
         }
     }
     run.kernel = kernel.ok_or("--kernel is missing")?;
-    if run.jail.is_some() && (run.console || !run.devices.is_empty()) {
-        // A device has a thread of its own, which started where there are files.
-        return Err("--jail takes no devices".into());
+    for device in &mut run.devices {
+        if let Spec::Vsock(sockets) = device {
+            sockets.jail.clone_from(&run.jail);
+        }
     }
     Ok(Command::Run(Box::new(run)))
 }
@@ -309,7 +310,9 @@ mod tests {
             &["run", "--kernel", "k", "--pages", "1g"],
             &["run", "--kernel", "k", "--sample-hz", "0"],
             &["run", "--kernel", "k", "--frobnicate"],
-            &["run", "--kernel", "k", "--jail", "d", "--entropy"],
+            &[
+                "run", "--kernel", "k", "--vsock", "uds=a", "--vsock", "uds=b",
+            ],
             &["run", "--kernel", "k", "stray"],
         ] {
             assert!(run_of(args).is_err(), "{args:?}");

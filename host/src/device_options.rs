@@ -94,6 +94,7 @@ pub(crate) fn vsock(value: OsString) -> Result<Spec, lexopt::Error> {
         Some(path) if !path.is_empty() => Ok(Spec::Vsock(Sockets {
             cid,
             path: OsStr::from_bytes(path).into(),
+            jail: None,
         })),
         _ => Err("--vsock: name the socket, such as --vsock uds=vsock.sock".into()),
     }
@@ -160,7 +161,7 @@ mod tests {
             let path = path.into();
             let parsed = vsock(text.into());
             assert!(
-                matches!(parsed, Ok(Spec::Vsock(found)) if found == Sockets { cid, path }),
+                matches!(parsed, Ok(Spec::Vsock(found)) if found == Sockets { cid, path, jail: None }),
                 "{text}"
             );
         }

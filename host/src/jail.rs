@@ -1,7 +1,7 @@
 //! `--jail DIR`: what the runner cannot reach while a guest runs, beyond what [`crate::seccomp`] forbids it to ask for.
 //!
-//! Everything is opened before, so the jail needs no files: an empty directory does. What is cut off is the file
-//! system, the network, other processes' IPC, and every privilege.
+//! Everything is opened before, so the jail needs no files: an empty directory does, or one with the sockets that a guest
+//! with vsock connects to. What is cut off is the file system, the network, other processes' IPC, and every privilege.
 //!
 //! unsafe lives here because rustix changes users and namespaces for one thread only, and says so by being unsafe.
 #![allow(unsafe_code)]

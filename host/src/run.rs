@@ -2,15 +2,16 @@
 
 use crate::clock::Clock;
 use crate::error::{Result, kvm};
+use crate::jail;
 use crate::layout;
 use crate::ports::{Event, Ports};
+use crate::seccomp::{self, Filter};
 use crate::software::{self, Assists};
 use crate::stats::{Stats, StatsFile};
 use crate::team::{News, Team};
 use crate::trace::Collector;
 use crate::vm::Vm;
 use crate::watchdog::{Stop, Watchdog};
-use crate::{jail, seccomp};
 use jiffy_abi::port;
 use kvm_ioctls::VcpuExit;
 use rustix::fd::OwnedFd;
@@ -100,12 +101,13 @@ pub fn run(
     if let Some(dir) = &watch.jail {
         jail::enter(dir)?;
     }
+    vm.devices.start(watch.confine)?;
     let team = match mem::take(&mut vm.others) {
         others if others.is_empty() => None,
         others => Some(Team::start(others, ports, &vm.devices, watch.confine)?),
     };
     if watch.confine {
-        seccomp::confine()?;
+        seccomp::confine(Filter::Vcpu)?;
     }
     let mut steps = VecDeque::new();
     run.ending = loop {

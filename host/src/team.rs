@@ -7,7 +7,7 @@ use crate::devices::{Blocked, Devices};
 use crate::error::{Error, Result, kvm};
 use crate::ports::{Event, Ports};
 use crate::run::Ending;
-use crate::seccomp;
+use crate::seccomp::{self, Filter};
 use crate::watchdog::{Kick, Kickable};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::mem;
@@ -102,7 +102,7 @@ impl Drop for Team {
 
 impl Shared {
     fn live(&self, mut vcpu: VcpuFd, confine: bool) {
-        if confine && let Err(error) = seccomp::confine() {
+        if confine && let Err(error) = seccomp::confine(Filter::Vcpu) {
             return self.tell(News::Failed(error));
         }
         let kickable = Kickable::new(&mut vcpu);

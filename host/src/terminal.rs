@@ -57,10 +57,13 @@ fn restore() {
     }
 }
 
-/// Ends the run as SIGTERM from outside would.
+/// Ends the run as SIGTERM from outside would: it goes to the process's first thread, where it goes from there too.
 pub(crate) fn quit() {
     // SAFETY: touches no memory.
-    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+    unsafe {
+        let process = libc::getpid();
+        libc::syscall(libc::SYS_tgkill, process, process, libc::SIGTERM);
+    }
 }
 
 /// Tells when the terminal's size has changed.

@@ -1,8 +1,18 @@
 //! What a confined runner can no longer do, tried in processes of their own: this program again, told by its
 //! environment what to try.
 
+use jiffy::devices::Device;
+use jiffy::devices::config::Config;
+use jiffy::devices::interrupt::{Controller, Interrupt};
+use jiffy::devices::memory::View;
+use jiffy::devices::mmio::Transport;
+use jiffy::devices::ring::Fault;
+use jiffy::devices::worker::Io;
+use jiffy::memory::{GuestMemory, Pages};
+use jiffy::seccomp::Filter;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 
 const TRIAL: &str = "JIFFY_TRIAL";
 
@@ -22,13 +32,85 @@ fn trial(name: &str, directory: &str) -> ExitStatus {
 #[test]
 fn opening_a_file_after_seccomp_ends_the_process() {
     if std::env::var_os(TRIAL).is_some() {
-        jiffy::seccomp::confine().unwrap();
+        jiffy::seccomp::confine(Filter::Vcpu).unwrap();
         // Not reached beyond this: SIGSYS.
         let _ = std::fs::read("/dev/null");
         std::process::exit(0);
     }
     let status = trial("opening_a_file_after_seccomp_ends_the_process", "");
     assert_eq!(status.signal(), Some(libc::SIGSYS), "{status}");
+}
+
+/// A device that opens a file as soon as its driver is there.
+#[derive(Debug)]
+struct Opens(Filter);
+
+impl Device for Opens {
+    fn kind(&self) -> u32 {
+        4
+    }
+
+    fn name(&self) -> &'static str {
+        "trial"
+    }
+
+    fn features(&self) -> u64 {
+        0
+    }
+
+    fn queues(&self) -> &'static [u16] {
+        &[]
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::default()
+    }
+
+    fn start(&mut self, _io: &mut Io) -> Result<(), Fault> {
+        let _ = std::fs::read("/dev/null");
+        Ok(())
+    }
+
+    fn rung(&mut self, _io: &mut Io) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn filter(&self) -> Filter {
+        self.0
+    }
+}
+
+/// Has such a device work for a driver, and gives up on both.
+fn work(filter: Filter, confine: bool) {
+    let memory = GuestMemory::new(8, Pages::Small).unwrap();
+    let interrupt = Interrupt::new(&Arc::new(Controller::new(None, None)), 5);
+    let view = View::new(&memory).unwrap();
+    let mut transport = Transport::new(Box::new(Opens(filter)), interrupt, view).unwrap();
+    transport.start(confine).unwrap();
+    // Features, those above 32 first, and a driver that is ready (virtio 1.2, 4.2.2).
+    for (register, value) in [(0x24, 1), (0x20, 1_u32), (0x70, 11), (0x70, 15)] {
+        transport.write(register, &value.to_le_bytes());
+    }
+    // A reset waits until the thread has heard of all that came before.
+    transport.write(0x70, &0_u32.to_le_bytes());
+}
+
+#[test]
+fn opening_a_file_in_a_device_ends_the_process() {
+    let name = "opening_a_file_in_a_device_ends_the_process";
+    match std::env::var(TRIAL).as_deref() {
+        Ok("device") => work(Filter::Device, true),
+        Ok("sockets") => work(Filter::Sockets, true),
+        Ok(_) => work(Filter::Device, false),
+        Err(_) => {
+            for trial_of in ["device", "sockets"] {
+                let status = trial(name, trial_of);
+                assert_eq!(status.signal(), Some(libc::SIGSYS), "{trial_of}: {status}");
+            }
+            let status = trial(name, "without a filter");
+            assert!(status.success(), "{status}");
+        }
+    }
 }
 
 #[test]

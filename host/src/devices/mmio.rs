@@ -39,13 +39,18 @@ pub struct Shared {
 impl Shared {
     /// The device has given up; the driver is told.
     pub fn fail(&self, name: &str, fault: &Fault, interrupt: &Interrupt) {
+        self.explain(name, &fault.to_string());
+        interrupt.config();
+    }
+
+    /// The device has given up, for this reason.
+    pub fn explain(&self, name: &str, reason: &str) {
         self.status.fetch_or(NEEDS_RESET, Ordering::AcqRel);
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         // A guest may break its device as often as it likes; the first is what explains.
         if faults.is_empty() {
-            faults.push(format!("the guest's {name} gave up: {fault}"));
+            faults.push(format!("the guest's {name} gave up: {reason}"));
         }
-        interrupt.config();
     }
 }
 
@@ -67,7 +72,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Gives a device registers and a thread.
+    /// Gives a device registers, and a thread that is yet to be started.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -90,8 +95,17 @@ impl Transport {
             interrupt,
             config: device.config(),
             view,
-            worker: Worker::start(device)?,
+            worker: Worker::new(device)?,
         })
+    }
+
+    /// Starts the device's thread, confined by its filter or not.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn start(&mut self, confine: bool) -> Result<()> {
+        self.worker
+            .start(confine, Failure(Arc::clone(&self.shared)))
     }
 
     /// Why the device gave up, if it did.

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::memory::GuestMemory;
 use crate::mptable::Interrupts;
+use crate::seccomp::Filter;
 use crate::vm::Irqchip;
 use config::Config;
 use interrupt::{Controller, Interrupt};
@@ -130,6 +131,10 @@ pub trait Device: Debug + Send {
     }
     /// The driver is gone.
     fn reset(&mut self) {}
+    /// What its thread may ask of the kernel.
+    fn filter(&self) -> Filter {
+        Filter::Device
+    }
 }
 
 /// The devices of a machine.
@@ -183,6 +188,15 @@ impl Devices {
             console: specs.iter().any(|spec| matches!(spec, Spec::Console(_))),
             address: specs.iter().find_map(Spec::address),
         })
+    }
+
+    /// Starts their threads, each confined by its filter or not, and in the jail that the caller is in.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn start(&self, confine: bool) -> Result<()> {
+        let mut transports = self.transports.iter();
+        transports.try_for_each(|transport| lock(transport).start(confine))
     }
 
     /// What the MP table says of their lines.

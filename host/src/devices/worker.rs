@@ -1,8 +1,9 @@
 //! A device's thread. It waits for the driver's bell and for what stands behind the device, and serves both.
 //!
 //! A thread for each device, and not the vCPU's own: a guest with one processor computes while its disk writes, and
-//! a packet that arrives while the guest runs or sleeps needs somebody who waits for it. Threads are made with the
-//! machine, not when the driver starts: by then a filter may allow no new ones.
+//! a packet that arrives while the guest runs or sleeps needs somebody who waits for it. Threads are started before the
+//! guest's first instruction, not when the driver starts: by then a filter allows no new ones. And not before the process
+//! is in its jail, whose threads have another root.
 //!
 //! unsafe lives here because signal masks have no safe interface.
 #![allow(unsafe_code)]
@@ -12,6 +13,7 @@ use super::memory::View;
 use super::ring::{Fault, Ring};
 use super::{Config, Device};
 use crate::error::{Error, Result};
+use crate::seccomp;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -41,6 +43,7 @@ pub struct Io {
 #[derive(Clone, Debug)]
 pub struct Failure(pub(super) Arc<super::mmio::Shared>);
 
+#[derive(Debug)]
 enum Order {
     Serve(Box<Io>),
     /// Stop serving, and say when that is so.
@@ -52,35 +55,59 @@ enum Order {
 pub struct Worker {
     orders: Option<Sender<Order>>,
     bell: Arc<OwnedFd>,
+    /// What the thread will have.
+    waiting: Option<Waiting>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// A device that waits for its thread, and the thread's end of what it hears.
+#[derive(Debug)]
+struct Waiting {
+    device: Box<dyn Device>,
+    orders: Receiver<Order>,
+}
+
 impl Worker {
-    /// Starts the thread, which waits for its driver.
+    /// A thread that is yet to be started.
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn start(device: Box<dyn Device>) -> Result<Self> {
+    pub fn new(device: Box<dyn Device>) -> Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(crate::error::system("eventfd"))?;
-        let bell = Arc::new(bell);
-        let (orders, received) = channel();
-        let theirs = Arc::clone(&bell);
-        let name = format!("jiffy {}", device.name());
+        let (sender, orders) = channel();
+        Ok(Worker {
+            orders: Some(sender),
+            bell: Arc::new(bell),
+            waiting: Some(Waiting { device, orders }),
+            thread: None,
+        })
+    }
+
+    /// Starts the thread, which waits for its driver; confined, or it tells of a failure and serves nobody.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn start(&mut self, confine: bool, failure: Failure) -> Result<()> {
+        let Some(Waiting { device, orders }) = self.waiting.take() else {
+            return Ok(());
+        };
+        let bell = Arc::clone(&self.bell);
+        let filter = confine.then(|| device.filter());
         let signals = Blocked::all();
         let thread = Builder::new()
-            .name(name)
+            .name(format!("jiffy {}", device.name()))
             .stack_size(256 << 10)
-            .spawn(move || live(device, &received, &theirs));
+            .spawn(move || match filter.map_or(Ok(()), seccomp::confine) {
+                Ok(()) => live(device, &orders, &bell),
+                Err(error) => failure.0.explain(device.name(), &error.to_string()),
+            });
         drop(signals);
-        Ok(Worker {
-            orders: Some(orders),
-            bell,
-            thread: Some(thread.map_err(|error| Error::System {
-                call: "clone",
-                error,
-            })?),
-        })
+        self.thread = Some(thread.map_err(|error| Error::System {
+            call: "clone",
+            error,
+        })?);
+        Ok(())
     }
 
     /// The driver is ready.
@@ -96,6 +123,9 @@ impl Worker {
 
     /// Stops serving, and waits until the thread no longer touches queues.
     pub fn park(&self) {
+        if self.waiting.is_some() {
+            return;
+        }
         let (done, parked) = sync_channel(1);
         self.order(Order::Park(done));
         // An error means that the thread is gone, which is as good.

@@ -1,5 +1,6 @@
 //! Devices in whole boots, in the lab: many at once in few boots.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -8,7 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::boots::BUILD_TIMEOUT;
 use super::command::Run;
+use super::inside::{self, RUNNER};
 use super::{Check, Context};
+use crate::devices::InLab;
 
 /// What the guest does with its disks, its network and its randomness; it prints a line for each.
 const SCRIPT: &str = r#"set -e
@@ -35,14 +38,19 @@ virtio_rng.0
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        Check::new("lab/devices/disks and network", disks_and_network),
+        Check::new("lab/devices/disks and network", |context| {
+            disks_and_network(context, false)
+        }),
+        Check::new("lab/devices/in a jail", |context| {
+            disks_and_network(context, true)
+        }),
         Check::new("lab/devices/console", console),
         Check::new("lab/devices/root", root),
         Check::new("lab/smp", processors),
     ]
 }
 
-fn disks_and_network(context: &Context<'_>) -> Result<()> {
+fn disks_and_network(context: &Context<'_>, jail: bool) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let told = dir.path().join("files");
     fs::create_dir(&told)?;
@@ -56,22 +64,25 @@ fn disks_and_network(context: &Context<'_>) -> Result<()> {
         written.to_string_lossy().into_owned(),
         format!("{},ro", read.display()),
     ];
-    lab(
-        context,
-        &[
-            "--disk",
-            &disks[0],
-            "--disk",
-            &disks[1],
-            "--net",
-            "tap=tap0,ip=10.0.0.2/24,gw=10.0.0.1",
-            "--entropy",
-        ],
-        SCRIPT,
-    )?
-    .run(context)?
-    .ended_with(0)?
-    .printed(PRINTED)?;
+    let others = ["--net", "tap=tap0,ip=10.0.0.2/24,gw=10.0.0.1", "--entropy"];
+    if jail {
+        let mut lab = InLab::default();
+        for disk in &disks {
+            lab.add_disk("--disk", OsStr::new(disk))?;
+        }
+        let disks = lab.runner.iter().filter_map(|word| word.to_str());
+        let words = RUNNER.split(' ').chain(disks).chain(others);
+        let program = ["--jail", "/tmp", "--", "/bin/busybox", "sh", "-c", SCRIPT];
+        let words: Vec<&str> = words.chain(program).collect();
+        let said = inside::shell(context, &lab, r#""$@""#, &words)?;
+        ensure!(said == PRINTED, "{said:?} instead of {PRINTED:?}");
+    } else {
+        let disks = ["--disk", &disks[0], "--disk", &disks[1]];
+        lab(context, &[&disks[..], &others].concat(), SCRIPT)?
+            .run(context)?
+            .ended_with(0)?
+            .printed(PRINTED)?;
+    }
     ensure!(fs::read(&read)? == before, "the read-only disk has changed");
     let written = written.to_string_lossy();
     Run::program(&["/sbin/e2fsck", "-fn", &written])

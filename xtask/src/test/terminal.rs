@@ -1,4 +1,5 @@
-//! A console on a terminal, in the lab: keys go through, its size arrives, and it is left as it was, however the run ends.
+//! A console on a terminal, in the lab, its runner in a jail: keys go through, its size arrives, and it is left as it
+//! was, however the run ends.
 
 use anyhow::Result;
 
@@ -22,7 +23,7 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 fn terminal(context: &Context<'_>, end: &'static str) -> Result<()> {
-    let runner = RUNNER.split(' ').chain(["--console"]);
+    let runner = RUNNER.split(' ').chain(["--console", "--jail", "/tmp"]);
     let program = ["--", BUSYBOX, "sh", "-c", SCRIPT];
     let words = ["terminal", end].into_iter().chain(runner).chain(program);
     inside::peer(context, words)?;

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use super::command::Run;
 use super::inside::{self, PEER, RUNNER};
 use super::{Check, Context};
+use crate::devices::InLab;
 use crate::userland;
 
 /// How many bytes each connection takes there and back. Software KVM copies three in a microsecond, and often.
@@ -49,9 +50,16 @@ fn on_host(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The runner's sockets are the lab's, and so both ends are there.
+/// The runner's sockets are the lab's, and so both ends are there; the second time its runner is in a jail, where it has to
+/// be nobody's to connect and to remove.
 fn in_lab(context: &Context<'_>) -> Result<()> {
     let talk = format!("talk /lab/vsock {IN_LAB} {RUNNER} --vsock uds=/lab/vsock -- {PEER} echo");
     inside::peer(context, talk.split(' '))?;
+    let jailed = format!(
+        "{PEER} talk /tmp/jail/vsock {ON_HOST} {RUNNER} --jail /tmp/jail --vsock uds=/tmp/jail/vsock -- {PEER} echo"
+    );
+    let words: Vec<&str> = jailed.split(' ').collect();
+    let script = r#"mkdir -m 777 /tmp/jail && umask 0 && exec "$@""#;
+    inside::shell(context, &InLab::default(), script, &words)?;
     Ok(())
 }

@@ -36,7 +36,14 @@ fn device(kind: usize) -> Box<dyn Device> {
             // Its socket goes with the directory.
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("vsock");
-            Box::new(vsock::Vsock::open(&vsock::Sockets { cid: 3, path }).unwrap())
+            Box::new(
+                vsock::Vsock::open(&vsock::Sockets {
+                    cid: 3,
+                    path,
+                    jail: None,
+                })
+                .unwrap(),
+            )
         }
         _ => {
             let (ours, theirs) = UnixDatagram::pair().unwrap();
@@ -114,6 +121,7 @@ proptest! {
         let controller = Arc::new(Controller::new(None, Some(6)));
         let interrupt = Interrupt::new(&controller, 5);
         let mut transport = Transport::new(device(kind), interrupt, driver.view.clone()).unwrap();
+        transport.start(false).unwrap();
         let mut write = |offset, value: u32| transport.write(offset, &value.to_le_bytes());
         if set_up {
             // Version 1, then one queue where the tests' queues are, then ready.

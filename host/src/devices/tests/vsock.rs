@@ -55,7 +55,12 @@ impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vsock");
-        let device = Vsock::open(&Sockets { cid: 3, path }).unwrap();
+        let device = Vsock::open(&Sockets {
+            cid: 3,
+            path,
+            jail: None,
+        })
+        .unwrap();
         let driver = Driver::new(3);
         let mut bench = Bench {
             io: driver.io(0),

@@ -11,6 +11,7 @@ use super::ring::{Chain, Fault};
 use super::worker::Io;
 use super::{Config, Device};
 use crate::error::{Error, Result};
+use crate::seccomp::Filter;
 use connection::Connection;
 use link::Link;
 use packet::{End, HOST, Packet, REQUEST, RST, STREAM};
@@ -46,6 +47,8 @@ pub struct Sockets {
     pub cid: u32,
     /// Where the host's programs connect to; with `_port` behind it, where they listen.
     pub path: PathBuf,
+    /// What will be the root when the guest runs, if it is another: the path is in there.
+    pub jail: Option<PathBuf>,
 }
 
 /// The host's port and the guest's.
@@ -86,7 +89,7 @@ impl Vsock {
         }
         Ok(Vsock {
             cid: sockets.cid.into(),
-            socket: Socket::listen(&sockets.path)?,
+            socket: Socket::listen(&sockets.path, sockets.jail.as_deref())?,
             greetings: BTreeMap::new(),
             links: BTreeMap::new(),
             refusals: VecDeque::new(),
@@ -312,6 +315,10 @@ impl Device for Vsock {
             }
         }
         self.speak(io)
+    }
+
+    fn filter(&self) -> Filter {
+        Filter::Sockets
     }
 
     fn reset(&mut self) {

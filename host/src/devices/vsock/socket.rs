@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags, open, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
@@ -24,17 +25,22 @@ const LINE: usize = "CONNECT 4294967295\n".len();
 #[derive(Debug)]
 pub(super) struct Socket {
     listener: OwnedFd,
+    /// Where it is, wherever the root is by then; and its name there.
+    directory: OwnedFd,
+    name: OsString,
+    /// Its path, as the device's thread sees it.
     path: PathBuf,
 }
 
 impl Socket {
-    /// Listens at `path`.
+    /// Listens at `path`; `jail` will be the thread's root by the time that it makes connections.
     ///
     /// # Errors
     /// [`Error::Device`].
-    pub(super) fn listen(path: &Path) -> Result<Self> {
+    pub(super) fn listen(path: &Path, jail: Option<&Path>) -> Result<Self> {
         let failed = |errno: Errno| {
             let advice = match errno {
+                Errno::XDEV => "; with --jail DIR, give a path in DIR",
                 Errno::ADDRINUSE => "; if no other run listens there, remove the file",
                 Errno::NAMETOOLONG | Errno::INVAL => "; give a shorter path",
                 _ => "",
@@ -42,14 +48,25 @@ impl Socket {
             let (path, error) = (path.display(), io::Error::from(errno));
             Error::Device(format!("--vsock uds={path}: {error}{advice}"))
         };
+        let name = path.file_name().ok_or(Errno::INVAL).map_err(failed)?;
+        let above = path.parent().filter(|above| *above != Path::new(""));
+        let above = above.unwrap_or(Path::new("."));
+        let seen = match jail {
+            Some(jail) => inside(above, jail).map_err(failed)?.join(name),
+            None => path.to_owned(),
+        };
         // Every port's own socket has a longer name.
-        SocketAddrUnix::new(numbered(path, u32::MAX)).map_err(failed)?;
+        SocketAddrUnix::new(numbered(&seen, u32::MAX)).map_err(failed)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = open(above, flags, Mode::empty()).map_err(failed)?;
         let address = SocketAddrUnix::new(path).map_err(failed)?;
         let listener = stream().map_err(failed)?;
         bind(&listener, &address).map_err(failed)?;
         let socket = Socket {
             listener,
-            path: path.to_owned(),
+            directory,
+            name: name.to_owned(),
+            path: seen,
         };
         listen(&socket.listener, WAITING).map_err(failed)?;
         Ok(socket)
@@ -82,13 +99,25 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let _ = rustix::fs::unlink(&self.path);
+        // What is not there any more, or not ours to remove, stays as it is.
+        let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
     }
 }
 
 fn stream() -> std::result::Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+/// A directory's path where `jail` is the root; `EXDEV` if it is not in there.
+fn inside(directory: &Path, jail: &Path) -> std::result::Result<PathBuf, Errno> {
+    let real = |path: &Path| {
+        let found = path.canonicalize();
+        found.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    };
+    let (directory, jail) = (real(directory)?, real(jail)?);
+    let rest = directory.strip_prefix(jail).map_err(|_| Errno::XDEV)?;
+    Ok(Path::new("/").join(rest))
 }
 
 fn numbered(path: &Path, port: u32) -> OsString {
@@ -176,13 +205,21 @@ mod tests {
     fn a_socket_is_there_while_it_is_listened_at() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vsock");
-        let socket = Socket::listen(&path).unwrap();
-        let error = Socket::listen(&path).unwrap_err().to_string();
+        let socket = Socket::listen(&path, None).unwrap();
+        let error = Socket::listen(&path, None).unwrap_err().to_string();
         assert!(error.contains("remove the file"), "{error}");
         drop(socket);
         assert!(!path.exists());
+        // One that is elsewhere by then is not made.
+        let jail = dir.path().join("jail");
+        std::fs::create_dir_all(jail.join("sub")).unwrap();
+        let error = Socket::listen(&path, Some(&jail)).unwrap_err().to_string();
+        assert!(error.contains("give a path in DIR"), "{error}");
+        assert!(!path.exists());
+        let within = Socket::listen(&jail.join("sub/../sub/vsock"), Some(&jail)).unwrap();
+        assert_eq!(within.path, Path::new("/sub/vsock"));
         let long = dir.path().join("a".repeat(200));
-        let error = Socket::listen(&long).unwrap_err().to_string();
+        let error = Socket::listen(&long, None).unwrap_err().to_string();
         assert!(error.contains("shorter"), "{error}");
     }
 }
