@@ -36,6 +36,7 @@ Options of run:
                       a network card on a tap, which is made if it is not there, with the gateway's address
   --console           the program's streams are a terminal, /dev/hvc0, on ours; Ctrl-A x ends it (see --timeout)
   --entropy           randomness from the host
+  --balloon           memory that the guest frees goes back to the host
   --vsock [cid=N,]uds=PATH
                       sockets between guest and host: a program that connects to PATH and says `CONNECT port` is
                       connected to the guest's port, and the guest (3, or N) reaches the host's port at PATH_port
@@ -167,6 +168,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
                 .push(device_options::net(&parser.value()?.string()?)?),
             Long("console") => run.console = true,
             Long("entropy") => run.devices.push(Spec::Entropy),
+            Long("balloon") => run.devices.push(Spec::Balloon),
             Long("vsock") => {
                 let known = |spec: &Spec| matches!(spec, Spec::Vsock(_));
                 if run.devices.iter().any(known) {

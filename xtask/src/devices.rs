@@ -34,6 +34,9 @@ pub(crate) struct DeviceOptions {
     /// Randomness from the host
     #[arg(long)]
     entropy: bool,
+    /// Memory that the guest frees goes back to the host; its kernel needs `VIRTIO_BALLOON`, which no profile has yet
+    #[arg(long)]
+    balloon: bool,
     /// Sockets between guest and host: `CONNECT port` said to PATH, and the host's port at PATH_port
     #[arg(long, value_name = "[cid=N,]uds=PATH")]
     vsock: Option<OsString>,
@@ -97,6 +100,9 @@ impl DeviceOptions {
         if self.entropy {
             options.push("--entropy".into());
         }
+        if self.balloon {
+            options.push("--balloon".into());
+        }
         options
     }
 
@@ -133,6 +139,7 @@ impl DeviceOptions {
             && self.net.is_empty()
             && !self.console
             && !self.entropy
+            && !self.balloon
             && self.vsock.is_none()
     }
 }

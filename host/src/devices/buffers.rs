@@ -4,6 +4,7 @@
 //! unsafe lives here because the kernel is given addresses of guest memory; they come from vm-memory's checked slices.
 #![allow(unsafe_code)]
 
+use crate::layout;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -174,6 +175,25 @@ impl<'m> Buffers<'m> {
                 vectors.len() as libc::c_int,
             )
         })
+    }
+
+    /// Gives the whole pages among them back to the host, which has others, without these contents, when they are touched
+    /// again. A host that cannot keeps them: those of a huge page's part.
+    pub fn discard(&self) {
+        let page = layout::PAGE as usize;
+        for slice in &self.slices {
+            let start = slice.ptr_guard_mut().as_ptr();
+            let skipped = start.align_offset(page);
+            let Some(len) = slice.len().checked_sub(skipped) else {
+                continue;
+            };
+            // SAFETY: the pages are wholly in a stretch of guest memory that a VolatileSlice checked and keeps mapped;
+            // what is in there is the guest's, and changes under our hands anyway.
+            unsafe {
+                let at = start.wrapping_add(skipped).cast();
+                libc::madvise(at, len & !(page - 1), libc::MADV_DONTNEED);
+            }
+        }
     }
 
     fn vectors(&self) -> Vec<libc::iovec> {

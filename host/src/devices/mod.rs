@@ -3,6 +3,7 @@
 //! The kernel hears of them on its command line (`virtio_mmio.device=`) and of their interrupts in the MP table. A
 //! machine without devices has no registers, no I/O APIC, and no thread.
 
+pub mod balloon;
 pub mod block;
 pub mod buffers;
 pub mod config;
@@ -67,6 +68,8 @@ pub enum Spec {
     Entropy,
     /// Sockets between guest and host.
     Vsock(Sockets),
+    /// Memory that the guest frees goes back to the host.
+    Balloon,
 }
 
 /// The two ends of a console.
@@ -98,6 +101,7 @@ impl Spec {
                 Box::new(console::Console::new(copy(input)?, copy(output)?, ready))
             }
             Spec::Entropy => Box::new(entropy::Entropy),
+            Spec::Balloon => Box::new(balloon::Balloon),
             Spec::Vsock(sockets) => Box::new(vsock::Vsock::open(sockets)?),
         })
     }

@@ -1,7 +1,7 @@
 //! A driver that writes whatever it likes: each device serves it or gives up, and neither panics nor hangs nor touches
 //! what is not guest memory.
 
-use super::super::{block, console, entropy, mmio::Transport, net, vsock};
+use super::super::{balloon, block, console, entropy, mmio::Transport, net, vsock};
 use super::{AVAILABLE, Driver, LENGTH, NEXT, TABLE, USED, WRITE};
 use crate::devices::Device;
 use crate::devices::interrupt::{Controller, Interrupt};
@@ -26,6 +26,7 @@ fn device(kind: usize) -> Box<dyn Device> {
             Box::new(block::Block::open(&disk).unwrap())
         }
         1 => Box::new(entropy::Entropy),
+        4 => Box::new(balloon::Balloon),
         2 => {
             let input = File::open("/dev/zero").unwrap();
             let output = File::options().write(true).open("/dev/null").unwrap();
@@ -58,7 +59,7 @@ fn device(kind: usize) -> Box<dyn Device> {
 }
 
 /// How many kinds [`device`] knows.
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 /// Addresses that are mostly memory, sometimes the queue's own parts, sometimes nothing.
 fn address() -> impl Strategy<Value = u64> {

@@ -1,5 +1,6 @@
 //! Devices driven by hand: rings written byte by byte, by a driver that does as it should and by one that does not.
 
+mod balloon;
 mod card;
 mod disk;
 mod hostile;
