@@ -78,11 +78,13 @@ impl Socket {
     }
 
     /// Somebody who has connected.
-    pub(super) fn accept(&self) -> Option<Greeting> {
+    ///
+    /// # Errors
+    /// `EAGAIN` if there is nobody, `EMFILE` and others if there is no room for anybody.
+    pub(super) fn accept(&self) -> std::result::Result<Greeting, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let stream = accept_with(&self.listener, flags).ok()?;
-        Some(Greeting {
-            stream,
+        Ok(Greeting {
+            stream: accept_with(&self.listener, flags)?,
             line: Vec::new(),
         })
     }
