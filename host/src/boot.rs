@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::details::Details;
 use crate::devices::Spec;
 use crate::error::{Error, Result};
-use crate::initramfs::{self, Archive};
+use crate::initramfs::{Archive, Initramfs};
 use crate::kernel::Kernel;
 use crate::memory::{GuestMemory, Pages};
 use crate::ports::{Output, Ports};
@@ -14,13 +14,15 @@ use crate::stdin::Stdin;
 use crate::trace::{Collector, raw::Trace};
 use crate::vm::{self, Irqchip, Vm};
 use crate::{boot_params, diagnose, mptable, probe, report};
+use kvm_ioctls::Kvm;
 use rustix::fd::OwnedFd;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What to boot, and how.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// A vmlinux.
     pub kernel: PathBuf,
@@ -41,7 +43,7 @@ pub struct Config {
     /// The longest that the guest may run.
     pub timeout: Duration,
     /// One byte 0x01 is written here at ready.
-    pub ready_fd: Option<OwnedFd>,
+    pub ready_fd: Option<Arc<OwnedFd>>,
     /// Whether to collect counters and the kernel's sum for the report.
     pub detailed: bool,
     /// A directory to lock the process up in before the guest runs.
@@ -52,6 +54,46 @@ pub struct Config {
     pub profile: String,
     /// Samples in a second, for a trace.
     pub trace: Option<u32>,
+}
+
+/// What machines can share: KVM, the files that they start from, and where the details of a boot are read.
+#[derive(Debug)]
+pub(crate) struct Base {
+    kvm: Kvm,
+    kernel: Kernel,
+    initramfs: Initramfs,
+    pub(crate) details: Option<Details>,
+}
+
+impl Base {
+    /// Opens it all, with these details; takes the archives out of the configuration.
+    ///
+    /// # Errors
+    /// No KVM, or files that cannot be read.
+    pub(crate) fn open(config: &mut Config, details: Option<Details>) -> Result<Self> {
+        let kvm = vm::open_kvm()?;
+        if config.cpus > 1 && probe::kind() == Kind::Software {
+            return Err(Error::EmulatedCpus(config.cpus));
+        }
+        Ok(Base {
+            kvm,
+            kernel: Kernel::open(&config.kernel)?,
+            initramfs: Initramfs::open(mem::take(&mut config.initramfs))?,
+            details,
+        })
+    }
+
+    /// The same with the files in memory, for many machines.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or no memory.
+    pub(crate) fn in_memory(self) -> Result<Self> {
+        Ok(Base {
+            kernel: self.kernel.in_memory()?,
+            initramfs: self.initramfs.in_memory()?,
+            ..self
+        })
+    }
 }
 
 /// Boots, and runs the guest to its end; gives the report, and the trace if one was asked for.
@@ -66,7 +108,7 @@ pub fn boot(
 ) -> Result<(Report, Option<Trace>)> {
     // What the boot did not need is left out of its time.
     let mark = clock.elapsed();
-    let mut trace = match config.trace {
+    let trace = match config.trace {
         Some(hz) => Some(Collector::new(&config.kernel, hz, clock)?),
         None => None,
     };
@@ -74,32 +116,44 @@ pub fn boot(
     if details.is_some() {
         clock = clock.without(mark);
     }
-    let kvm = vm::open_kvm()?;
-    if config.cpus > 1 && probe::kind() == Kind::Software {
-        return Err(Error::EmulatedCpus(config.cpus));
-    }
-    let kernel = Kernel::open(&config.kernel)?;
+    let base = Base::open(&mut config, details)?;
+    let watch = Watch {
+        trace,
+        ..Watch::default()
+    };
+    boot_on(&base, config, (output, stdin), watch, clock)
+}
+
+/// Boots a machine on what is open already.
+pub(crate) fn boot_on(
+    base: &Base,
+    mut config: Config,
+    (output, stdin): (Output, Stdin),
+    watch: Watch,
+    clock: Clock,
+) -> Result<(Report, Option<Trace>)> {
+    let Base { kvm, kernel, .. } = base;
     let memory = GuestMemory::new(config.memory_mib, config.pages)?;
-    let mut vm = Vm::new(&kvm, memory, config.irqchip, config.cpus)?;
+    let mut vm = Vm::new(kvm, memory, config.irqchip, config.cpus)?;
     vm.add_devices(&config.devices)?;
     let created = clock.elapsed();
 
     let kernel_end = kernel.place(&mut vm.memory)?;
-    let initramfs = initramfs::place(&mut vm.memory, &config.initramfs, kernel_end)?;
+    let initramfs = base.initramfs.place(&mut vm.memory, kernel_end)?;
     vm.memory.expect_memory_map(initramfs.start);
     let command_line = command_line(&vm, &config.command_line);
     boot_params::write(&vm.memory, &command_line, &initramfs)?;
     mptable::write(&vm.memory, config.cpus, vm.devices.interrupts())?;
     let loaded = clock.elapsed();
 
-    vm.set_entry(&kvm, kernel.entry())?;
+    vm.set_entry(kvm, kernel.entry())?;
     let ports = Arc::new(Mutex::new(Ports::new(output, stdin)));
     let watch = Watch {
         ready_fd: config.ready_fd.take(),
         count: config.detailed,
-        trace: trace.take(),
         confine: config.seccomp,
         jail: config.jail.take(),
+        ..watch
     };
     let entry = clock.elapsed();
     let mut run = run::run(&mut vm, &ports, watch, clock, config.timeout)?;
@@ -107,7 +161,7 @@ pub fn boot(
 
     let verdict = {
         let ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
-        diagnose::verdict(&run, &ports, &vm, &config, &kernel)
+        diagnose::verdict(&run, &ports, &vm, &config, kernel)
     };
     let mut report = Report {
         schema: 1,
@@ -125,8 +179,8 @@ pub fn boot(
         assists: report::owned(&run.assists),
         ..Report::default()
     };
-    if let Some(details) = details {
-        details.add(&mut report, &run, &vm, &kernel, &config.profile);
+    if let Some(details) = &base.details {
+        details.add(&mut report, &run, &vm, kernel, &config.profile);
     }
     let trace = trace.map(|trace| Trace {
         report: report.clone(),

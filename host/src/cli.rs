@@ -46,6 +46,9 @@ Options of run:
   --ready-fd N        write one byte 0x01 to this descriptor when the guest is ready
   --profile NAME      the kernel's profile, for the report
   --runs N            boot N times, each in a process of its own (1)
+  --count N           boot N machines in one process, which share the kernel and initramfs; PROGRAM's input is empty
+                      unless --stdin gives it one; with --json, the first to be ready wait until all beside them are
+  --parallel P        with --count: so many at a time (as many as there are processors)
   --report FILE       write the report as JSON to FILE
   --trace FILE        interrupt the guest to see where it is, and write that to FILE (- for stdout)
   --sample-hz N       how often in a second (10000)
@@ -61,7 +64,8 @@ Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the 
 Examples:
   jiffy run --kernel vmlinux --initrd initramfs.cpio
   echo hello | jiffy run --kernel vmlinux --initrd initramfs.cpio -- /usr/bin/tr a-z A-Z
-  jiffy run --kernel vmlinux --initrd initramfs.cpio --runs 15 --json";
+  jiffy run --kernel vmlinux --initrd initramfs.cpio --runs 15 --json
+  jiffy run --kernel vmlinux --initrd initramfs.cpio --count 1000 --parallel 64 --pages 4k";
 
 /// What was asked for.
 pub(crate) enum Command {
@@ -92,6 +96,8 @@ pub(crate) struct Run {
     pub(crate) ready_fd: Option<i32>,
     pub(crate) profile: String,
     pub(crate) runs: u32,
+    pub(crate) count: Option<u32>,
+    pub(crate) parallel: Option<u32>,
     pub(crate) report: Option<PathBuf>,
     pub(crate) trace: Option<PathBuf>,
     pub(crate) sample_hz: u32,
@@ -181,7 +187,9 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("stdin") => run.stdin = Some(parser.value()?.into()),
             Long("ready-fd") => run.ready_fd = Some(parser.value()?.parse_with(descriptor)?),
             Long("profile") => run.profile = parser.value()?.string()?,
-            Long("runs") => run.runs = parser.value()?.parse_with(runs)?,
+            Long("runs") => run.runs = parser.value()?.parse_with(number)?,
+            Long("count") => run.count = Some(parser.value()?.parse_with(number)?),
+            Long("parallel") => run.parallel = Some(parser.value()?.parse_with(number)?),
             Long("report") => run.report = Some(parser.value()?.into()),
             Long("trace") => run.trace = Some(parser.value()?.into()),
             Long("sample-hz") => run.sample_hz = parser.value()?.parse_with(hertz)?,
@@ -198,6 +206,17 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
         if let Spec::Vsock(sockets) = device {
             sockets.jail.clone_from(&run.jail);
         }
+    }
+    if run.count.is_some() && (run.runs > 1 || run.trace.is_some() || run.console) {
+        return Err("--count takes no --runs, --trace or --console".into());
+    }
+    let opens = |spec: &Spec| !matches!(spec, Spec::Entropy | Spec::Balloon);
+    if run.count.is_some() && run.jail.is_some() && run.devices.iter().any(opens) {
+        // Each machine opens its own, where there are no files any more.
+        return Err("--count takes no disk, network card or sockets with --jail".into());
+    }
+    if run.parallel.is_some() && run.count.is_none() {
+        return Err("--parallel is for --count".into());
     }
     Ok(Command::Run(Box::new(run)))
 }
@@ -264,11 +283,11 @@ fn hertz(text: &str) -> Result<u32, &'static str> {
         .ok_or("give a number from 1 to 1000000")
 }
 
-fn runs(text: &str) -> Result<u32, &'static str> {
+fn number(text: &str) -> Result<u32, &'static str> {
     text.parse()
         .ok()
-        .filter(|runs| *runs > 0)
-        .ok_or("give a number of runs above 0")
+        .filter(|number| *number > 0)
+        .ok_or("give a number above 0")
 }
 
 #[cfg(test)]
@@ -314,6 +333,12 @@ mod tests {
             &["run", "--kernel", "k", "--frobnicate"],
             &[
                 "run", "--kernel", "k", "--vsock", "uds=a", "--vsock", "uds=b",
+            ],
+            &["run", "--kernel", "k", "--count", "0"],
+            &["run", "--kernel", "k", "--count", "2", "--runs", "2"],
+            &["run", "--kernel", "k", "--parallel", "2"],
+            &[
+                "run", "--kernel", "k", "--count", "2", "--jail", "d", "--disk", "f",
             ],
             &["run", "--kernel", "k", "stray"],
         ] {

@@ -1,7 +1,7 @@
 //! What each command does, and what it shows.
 
 use crate::cli::Run;
-use crate::runs;
+use crate::{many, runs};
 use jiffy::boot::{self, Config};
 use jiffy::clock::Clock;
 use jiffy::devices::{Spec, Terminal};
@@ -15,6 +15,7 @@ use jiffy::terminal::Raw;
 use jiffy_abi::payload::{ROOT, STDIN, TERMINAL};
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -66,26 +67,21 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "jiffy: {text}");
 }
 
-type Error = Box<dyn std::error::Error>;
+pub(crate) type Error = Box<dyn std::error::Error>;
 
-fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
+fn try_run(mut run: Run, clock: Clock) -> Result<u8, Error> {
     if run.runs > 1 {
         return runs::repeat(&run);
     }
     close_inherited(run.ready_fd);
-    let output = Output {
-        stdout: if run.json || run.trace.as_deref().is_some_and(is_stdout) {
-            Box::new(io::stderr())
-        } else {
-            Box::new(File::from(duplicate(io::stdout().as_fd())?))
-        },
-        stderr: Box::new(io::stderr()),
-    };
+    if let Some(count) = run.count {
+        return many::boot(run, count);
+    }
+    let output = output(&run)?;
     let input = match &run.stdin {
         Some(path) => open(path)?,
         None => File::from(duplicate(io::stdin().as_fd())?),
     };
-    let mut devices = run.devices;
     let mut raw = None;
     let (stdin, streams) = if run.console {
         raw = Raw::enter(&OwnedFd::from(input.try_clone()?));
@@ -94,7 +90,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
         } else {
             duplicate(io::stdout().as_fd())?
         };
-        devices.push(Spec::Console(Terminal {
+        run.devices.push(Spec::Console(Terminal {
             input: Arc::new(input),
             output: Arc::new(File::from(shown)),
         }));
@@ -102,33 +98,7 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
     } else {
         (Stdin::from_file(input), STDIN)
     };
-    let mut initramfs: Vec<_> = run.initrd.into_iter().map(Archive::File).collect();
-    if let Some((program, args)) = run.program.split_first() {
-        let packed = if run.in_guest || run.root {
-            let flags = streams | if run.root { ROOT } else { 0 };
-            payload::in_guest(program, args, &payload::guest_environment(), flags)?
-        } else {
-            payload::with_payload(program, args, &payload::environment(), streams)?
-        };
-        initramfs.push(Archive::Bytes(packed));
-    }
-    let config = Config {
-        kernel: run.kernel,
-        initramfs,
-        command_line: run.cmdline,
-        memory_mib: run.memory_mib,
-        cpus: run.cpus,
-        pages: run.pages,
-        irqchip: run.irqchip,
-        devices,
-        timeout: run.timeout,
-        ready_fd: run.ready_fd.map(inherited).transpose()?,
-        detailed: run.json || run.report.is_some() || run.trace.is_some(),
-        jail: run.jail,
-        seccomp: !run.no_seccomp,
-        profile: run.profile,
-        trace: run.trace.is_some().then_some(run.sample_hz),
-    };
+    let config = config(&mut run, streams)?;
     // Once the guest has run, nothing can be opened any more.
     let trace_file = run.trace.as_deref().map(create).transpose()?;
     let report_file = run.report.as_deref().map(create).transpose()?;
@@ -141,6 +111,50 @@ fn try_run(run: Run, clock: Clock) -> Result<u8, Error> {
     }
     show(&report, run.json, run.quiet, report_file)?;
     Ok(report.exit_code)
+}
+
+/// Where a program's output goes.
+pub(crate) fn output(run: &Run) -> Result<Output, Error> {
+    Ok(Output {
+        stdout: if run.json || run.trace.as_deref().is_some_and(is_stdout) {
+            Box::new(io::stderr())
+        } else {
+            Box::new(File::from(duplicate(io::stdout().as_fd())?))
+        },
+        stderr: Box::new(io::stderr()),
+    })
+}
+
+/// Makes what the library wants of the options, whose paths and texts it takes.
+pub(crate) fn config(run: &mut Run, streams: u32) -> Result<Config, Error> {
+    let archives = mem::take(&mut run.initrd).into_iter();
+    let mut initramfs: Vec<_> = archives.map(Archive::File).collect();
+    if let Some((program, args)) = run.program.split_first() {
+        let packed = if run.in_guest || run.root {
+            let flags = streams | if run.root { ROOT } else { 0 };
+            payload::in_guest(program, args, &payload::guest_environment(), flags)?
+        } else {
+            payload::with_payload(program, args, &payload::environment(), streams)?
+        };
+        initramfs.push(Archive::Bytes(packed));
+    }
+    Ok(Config {
+        kernel: mem::take(&mut run.kernel),
+        initramfs,
+        command_line: mem::take(&mut run.cmdline),
+        memory_mib: run.memory_mib,
+        cpus: run.cpus,
+        pages: run.pages,
+        irqchip: run.irqchip,
+        devices: mem::take(&mut run.devices),
+        timeout: run.timeout,
+        ready_fd: run.ready_fd.map(inherited).transpose()?.map(Arc::new),
+        detailed: run.json || run.report.is_some() || run.trace.is_some(),
+        jail: run.jail.take(),
+        seccomp: !run.no_seccomp,
+        profile: mem::take(&mut run.profile),
+        trace: run.trace.is_some().then_some(run.sample_hz),
+    })
 }
 
 fn show(
@@ -172,7 +186,7 @@ pub(crate) fn is_stdout(file: &Path) -> bool {
 }
 
 /// Creates a file for a result, or gives standard output.
-fn create(file: &Path) -> Result<Box<dyn Write>, Error> {
+pub(crate) fn create(file: &Path) -> Result<Box<dyn Write>, Error> {
     if is_stdout(file) {
         return Ok(Box::new(io::stdout()));
     }
@@ -201,7 +215,7 @@ fn summary(report: &Report) -> String {
     )
 }
 
-fn open(path: &Path) -> Result<File, Error> {
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
     Ok(File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
 }
 

@@ -1,15 +1,15 @@
 //! The part of a report that costs time to find out: collected after the clock has stopped.
 
 use crate::kernel::Kernel;
-use crate::memory::GuestMemory;
+use crate::memory::Region;
 use crate::report::{Exits, KernelInfo, Kind, Report};
 use crate::run::Run;
 use crate::stats::Stats;
 use crate::vm::Vm;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 /// What is opened before the runner is confined.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Details {
     pagemap: Option<File>,
     /// Where the kernel tells how much was resident.
     status: Option<File>,
+    /// The kernel's identity: of machines that share one, the first finds it out.
+    kernel: OnceLock<KernelInfo>,
 }
 
 impl Details {
@@ -27,6 +29,7 @@ impl Details {
         Details {
             pagemap: File::open("/proc/self/pagemap").ok(),
             status: File::open("/proc/self/status").ok(),
+            kernel: OnceLock::new(),
         }
     }
 
@@ -40,15 +43,35 @@ impl Details {
             report.instruction_source = "kvm-stats".to_owned();
         }
         report.pages_touched = match report.kvm.kind {
-            Kind::Software => self
-                .pagemap
-                .as_ref()
-                .map_or(0, |pagemap| mapped_pages(&vm.memory, pagemap)),
+            Kind::Software => self.mapped_pages(vm.memory.regions()).unwrap_or(0),
             // Each page that a guest touches first is one nested page fault.
             Kind::Hardware | Kind::Lab => counter("pf_taken"),
         };
         report.rss_kib = self.status.as_ref().and_then(rss_kib).unwrap_or(0);
-        report.kernel = kernel_info(kernel, profile);
+        let info = self.kernel.get_or_init(|| kernel_info(kernel, profile));
+        report.kernel = info.clone();
+    }
+
+    /// Pages of guest memory that are mapped in this process, by bit 63 of /proc/self/pagemap's entries
+    /// (Documentation/admin-guide/mm/pagemap.rst); `None` for a kernel without that file.
+    pub fn mapped_pages(&self, regions: impl IntoIterator<Item = Region>) -> Option<u64> {
+        let pagemap = self.pagemap.as_ref()?;
+        let mut entries = vec![0; 1 << 16];
+        let mut count = 0;
+        for region in regions {
+            let (mut at, end) = (region.hva / 4096 * 8, (region.hva + region.len) / 4096 * 8);
+            while at < end {
+                let room = entries.len().min((end - at) as usize);
+                let read = pagemap.read_at(&mut entries[..room], at).ok()?;
+                if read == 0 {
+                    return None;
+                }
+                let present = |entry: &&[u8]| entry[7] & 0x80 != 0;
+                count += entries[..read].chunks_exact(8).filter(present).count() as u64;
+                at += read as u64;
+            }
+        }
+        Some(count)
     }
 }
 
@@ -63,32 +86,23 @@ fn exits(stats: &Stats) -> Exits {
     }
 }
 
-/// Pages of guest memory that are mapped in this process, by bit 63 of /proc/self/pagemap's entries
-/// (Documentation/admin-guide/mm/pagemap.rst).
-fn mapped_pages(memory: &GuestMemory, pagemap: &File) -> u64 {
-    let mut entries = vec![0; 1 << 16];
-    let mut count = 0;
-    for region in memory.regions() {
-        let (mut at, end) = (region.hva / 4096 * 8, (region.hva + region.len) / 4096 * 8);
-        while at < end {
-            let room = entries.len().min((end - at) as usize);
-            match pagemap.read_at(&mut entries[..room], at) {
-                Ok(read) if read > 0 => {
-                    let present = |entry: &&[u8]| entry[7] & 0x80 != 0;
-                    count += entries[..read].chunks_exact(8).filter(present).count() as u64;
-                    at += read as u64;
-                }
-                _ => return count,
-            }
-        }
-    }
-    count
+fn rss_kib(status: &File) -> Option<u64> {
+    kib(status, "VmHWM:")
 }
 
-fn rss_kib(mut status: &File) -> Option<u64> {
-    let mut text = String::new();
-    status.read_to_string(&mut text).ok()?;
-    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+/// The KiB behind a name, in a file of /proc/self that may be read again and again.
+pub(crate) fn kib(file: &File, name: &str) -> Option<u64> {
+    // Enough for both files that are read so: the kernel gives 1.5 KiB of status, less of smaps_rollup.
+    let mut text = [0; 8192];
+    let mut len = 0;
+    while len < text.len() {
+        match file.read_at(&mut text[len..], len as u64).ok()? {
+            0 => break,
+            read => len += read,
+        }
+    }
+    let text = String::from_utf8_lossy(&text[..len]);
+    let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 

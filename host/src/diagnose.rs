@@ -15,7 +15,7 @@ use kvm_bindings::{kvm_regs, kvm_sregs};
 
 /// Exit statuses that the command line documents.
 const TIMED_OUT: u8 = 124;
-const FAULT: u8 = 125;
+pub(crate) const FAULT: u8 = 125;
 /// As a shell shows a program that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 

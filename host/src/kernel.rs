@@ -3,6 +3,7 @@
 use crate::error::{Error, KernelFault, Result};
 use crate::layout;
 use crate::memory::GuestMemory;
+use crate::shared::Shared;
 use object::LittleEndian;
 use object::elf::{EM_X86_64, FileHeader64, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -61,6 +62,17 @@ impl Kernel {
             entry,
             segments,
         })
+    }
+
+    /// The same in a file of memory, which machines share.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::System`].
+    pub fn in_memory(mut self) -> Result<Self> {
+        let mut copy = Shared::new("vmlinux")?;
+        copy.append(&self.file, self.len, &self.path)?;
+        (self.file, self.len) = copy.finish()?;
+        Ok(self)
     }
 
     /// The guest-physical address of the 64-bit entry point.

@@ -1,6 +1,6 @@
 //! jiffy's runner: boots an x86-64 Linux under KVM and tells how it went.
 //!
-//! [`boot::boot`] is one boot from an open /dev/kvm to a [`report::Report`]. The library never prints, never exits
+//! [`boot::boot`] is one boot from an open /dev/kvm to a [`report::Report`], [`fleet::boot`] many in one process. The library never prints, never exits
 //! the process, and does not panic on what a guest or a file does: everything comes back as an [`Error`] or a report.
 #![deny(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod devices;
 pub mod diagnose;
 pub mod dmesg;
 pub mod error;
+pub mod fleet;
 pub mod initramfs;
 pub mod jail;
 pub mod kernel;
@@ -26,6 +27,7 @@ pub mod probe;
 pub mod report;
 pub mod run;
 pub mod seccomp;
+mod shared;
 pub mod software;
 pub mod stats;
 pub mod stdin;

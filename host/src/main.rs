@@ -8,6 +8,7 @@
 mod cli;
 mod command;
 mod device_options;
+mod many;
 mod runs;
 
 use jiffy::clock::Clock;

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::error::{Result, kvm};
+use crate::fleet::Place;
 use crate::jail;
 use crate::layout;
 use crate::ports::{Event, Ports};
@@ -59,7 +60,9 @@ pub struct Run {
 #[derive(Debug, Default)]
 pub struct Watch {
     /// One byte 0x01 is written here at ready.
-    pub ready_fd: Option<OwnedFd>,
+    pub ready_fd: Option<Arc<OwnedFd>>,
+    /// Stand here at ready until other machines do.
+    pub(crate) place: Option<Place>,
     /// Read KVM's counters at ready.
     pub count: bool,
     /// Lock the process up here before the guest's first instruction.
@@ -127,6 +130,9 @@ pub fn run(
                 }
                 run.stats = count();
                 vm.devices.guest_is_ready();
+                if let Some(place) = watch.place.take() {
+                    watchdog.aside(|| place.stand(&vm.memory))?;
+                }
             }
             Step::Event(Event::Started) if run.started.is_none() => {
                 run.started = Some(clock.elapsed());

@@ -9,8 +9,10 @@
 use crate::error::{Error, Result};
 use kvm_ioctls::VcpuFd;
 use std::cell::Cell;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem;
+use std::os::fd::FromRawFd;
 use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,7 +84,7 @@ impl Kick {
     }
 
     /// A thread that was not joined yet.
-    pub(crate) fn to(thread: &JoinHandle<()>) -> Self {
+    pub(crate) fn to<T>(thread: &JoinHandle<T>) -> Self {
         Kick(thread.as_pthread_t())
     }
 
@@ -140,7 +142,21 @@ impl Watchdog {
             sampling: None,
         };
         watchdog.timer.arm(timeout)?;
+        // The user may have been quicker than the start of this vCPU's thread, which then has had its kick.
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            on_signal(kick_signal());
+        }
         Ok(watchdog)
+    }
+
+    /// Does what is not to count as the guest's time.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub(crate) fn aside(&self, work: impl FnOnce()) -> Result<()> {
+        let left = self.timer.set(Duration::ZERO)?;
+        work();
+        self.timer.arm(left)
     }
 
     /// Interrupts the vCPU after this period, and again as long after each [`Watchdog::next_sample`].
@@ -197,6 +213,58 @@ impl Drop for Watchdog {
     }
 }
 
+/// SIGINT and SIGTERM, for machines whose threads are not this one: while this lives they interrupt nobody by
+/// themselves, and its descriptor becomes readable. Threads that are started meanwhile leave them alone too.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    file: File,
+    before: libc::sigset_t,
+}
+
+impl Signals {
+    pub(crate) fn take() -> Result<Self> {
+        install(kick_signal())?;
+        // SAFETY: sets are plain data, filled before they are read; the descriptor is new and owned at once.
+        unsafe {
+            let (mut set, mut before): (libc::sigset_t, libc::sigset_t) =
+                (mem::zeroed(), mem::zeroed());
+            libc::sigemptyset(&raw mut set);
+            for signal in [libc::SIGINT, libc::SIGTERM] {
+                libc::sigaddset(&raw mut set, signal);
+            }
+            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            check("signalfd", fd.min(0))?;
+            let file = File::from_raw_fd(fd);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
+            Ok(Signals { file, before })
+        }
+    }
+
+    /// What becomes readable.
+    pub(crate) fn descriptor(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether the user interrupts; if so, that is what ends every vCPU that is kicked or started from now on.
+    pub(crate) fn interrupted(&self) -> bool {
+        let mut signal = [0; mem::size_of::<libc::signalfd_siginfo>()];
+        let interrupted = matches!((&self.file).read(&mut signal), Ok(1..));
+        if interrupted {
+            INTERRUPTED.store(true, Ordering::Relaxed);
+        }
+        interrupted
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled by the call in `take`.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut());
+        }
+    }
+}
+
 fn install(signal: libc::c_int) -> Result<()> {
     // SAFETY: the struct is plain data; the handler is async-signal-safe. No SA_RESTART: KVM_RUN has to return.
     let result = unsafe {
@@ -227,15 +295,22 @@ impl Timer {
 
     /// Sends the signal once, after this time.
     fn arm(&self, after: Duration) -> Result<()> {
-        // SAFETY: the timer is ours; the struct is plain data.
-        let set = unsafe {
-            let mut spec: libc::itimerspec = mem::zeroed();
+        self.set(after.max(Duration::from_nanos(1))).map(|_| ())
+    }
+
+    /// Sends the signal once, after this time, or never for none; gives what was left of the time before.
+    fn set(&self, after: Duration) -> Result<Duration> {
+        // SAFETY: the timer is ours; the structs are plain data.
+        unsafe {
+            let (mut spec, mut old): (libc::itimerspec, libc::itimerspec) =
+                (mem::zeroed(), mem::zeroed());
             spec.it_value.tv_sec = after.as_secs() as libc::time_t;
-            // A zero would disarm the timer.
-            spec.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos().max(1));
-            libc::timer_settime(self.0, 0, &raw const spec, ptr::null_mut())
-        };
-        check("timer_settime", set)
+            spec.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos());
+            let set = libc::timer_settime(self.0, 0, &raw const spec, &raw mut old);
+            check("timer_settime", set)?;
+            let left = old.it_value;
+            Ok(Duration::new(left.tv_sec as u64, left.tv_nsec as u32))
+        }
     }
 }
 

@@ -9,11 +9,12 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiffy_abi::payload::{STDIN, TERMINAL};
 
 use crate::build::{self, BuildOptions};
 use crate::cache::{Cache, write};
+use crate::collect;
 use crate::devices::InLab;
 use crate::guest::judge;
 use crate::layout::Layout;
@@ -157,6 +158,24 @@ pub(crate) fn execute(
         ui.say(&format!("the lab was stopped after {seconds} s"));
     }
     Ok(ended)
+}
+
+/// Runs a program in the lab that must succeed; gives what it printed, which goes nowhere else.
+pub(crate) fn printed(
+    layout: &Layout,
+    ui: &Ui,
+    cache: &Cache,
+    options: &BuildOptions,
+    mut job: Job,
+) -> Result<String> {
+    let program = job.program.display().to_string();
+    let (stdout, said) = collect::stream();
+    job.stdout = stdout;
+    let ended = execute(layout, ui, cache, options, job)?;
+    let (_, status) = judge(&ended, true)?;
+    let said = String::from_utf8_lossy(&said.bytes()).into_owned();
+    ensure!(status == 0, "{program} gave {status} in the lab: {said}");
+    Ok(said)
 }
 
 /// What the runner finds in the lab.

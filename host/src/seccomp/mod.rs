@@ -44,6 +44,17 @@ impl Filter {
     }
 }
 
+/// To be called before threads are made that confine themselves: has them share one heap. With a heap of a thread's own,
+/// glibc's allocator opens a file when it has grown many (for the number of processors), and another when one shrinks
+/// (for the policy of overcommitment).
+pub(crate) fn expect_threads() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call sets a parameter of the allocator, under its own lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
+}
+
 /// Confines this thread, and those that it starts later, for good: another system call ends the process by SIGSYS.
 ///
 /// # Errors

@@ -1,17 +1,16 @@
 //! Programs that run in the lab beside a runner and its guest: what cannot be seen from outside of the lab.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::build::{self, BuildOptions};
 use crate::cache::Cache;
-use crate::collect;
 use crate::devices::InLab;
-use crate::guest::judge;
 use crate::lab::{self, Job};
 use crate::payload::read;
 use crate::ui::Ui;
@@ -71,7 +70,6 @@ fn run<'a>(
     let guest = build::build(layout, &ui, &options, false)?;
     let file =
         |path: &str, from: PathBuf| Ok((path.trim_start_matches('/').to_owned(), read(&from)?));
-    let (stdout, collected) = collect::stream();
     let job = Job {
         program: program.to_owned(),
         arguments: arguments.map(OsString::from).collect(),
@@ -87,11 +85,7 @@ fn run<'a>(
         devices: disks.qemu.clone(),
         memory_mib: 256,
         timeout: Duration::from_secs(120),
-        stdout,
+        stdout: Box::new(io::sink()),
     };
-    let ended = lab::execute(layout, &ui, &Cache::open()?, &options, job)?;
-    let (outcome, status) = judge(&ended, true)?;
-    let said = String::from_utf8_lossy(&collected.bytes()).into_owned();
-    ensure!(status == 0, "{outcome} with {status}, and it said {said:?}");
-    Ok(said)
+    lab::printed(layout, &ui, &Cache::open()?, &options, job)
 }

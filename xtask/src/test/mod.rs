@@ -11,6 +11,7 @@ mod inputs;
 mod inside;
 mod kernels;
 mod killed;
+mod many;
 mod network;
 mod patches;
 mod slow;
@@ -142,6 +143,7 @@ fn all() -> Vec<Check> {
     checks.extend(patches::checks());
     checks.extend(boots::checks());
     checks.extend(budget::checks());
+    checks.extend(many::checks());
     checks.extend(devices::checks());
     checks.extend(killed::checks());
     checks.extend(network::checks());
