@@ -1,12 +1,15 @@
 //! `cargo xtask bench`: measure, side by side.
 
 mod floor;
+mod stopwatch;
+mod vmm;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::boot::On;
+use crate::boot::{self, On};
 use crate::build::BuildOptions;
+use crate::failure::fault;
 use crate::layout::Layout;
 
 /// What is measured.
@@ -14,12 +17,15 @@ use crate::layout::Layout;
 enum Suite {
     /// The runner with the halting kernel, against a C program of the fewest system calls
     Floor,
+    /// Whole boots of one kernel and initramfs, in our runner and in QEMU's microvm
+    Vmm,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask bench --suite floor
-  cargo xtask bench --suite floor --on host --runs 200 --json";
+  cargo xtask bench --suite floor --on host --runs 200 --json
+  cargo xtask bench --suite vmm --profile min --runs 15";
 
 /// What to measure, where, and how often.
 #[derive(Args)]
@@ -42,5 +48,17 @@ pub(crate) struct BenchOptions {
 pub(crate) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     match options.suite {
         Suite::Floor => floor::run(layout, options),
+        Suite::Vmm => vmm::run(layout, options),
     }
+}
+
+/// The kind of KVM that is measured on.
+fn kvm(layout: &Layout, options: &BenchOptions) -> Result<String> {
+    let kvm = boot::measured_on(layout, options.on)?;
+    if kvm == "none" {
+        return Err(fault(
+            "this machine's KVM cannot be used; `--on lab` needs none",
+        ));
+    }
+    Ok(kvm)
 }

@@ -84,6 +84,7 @@ pub(crate) fn run(
     let job = Job {
         program: userland::runner(layout)?,
         arguments,
+        programs: Vec::new(),
         files,
         devices: run.devices.qemu.clone(),
         memory_mib: run.memory_mib,
@@ -107,6 +108,8 @@ pub(crate) struct Job {
     pub(crate) program: PathBuf,
     /// Its arguments.
     pub(crate) arguments: Vec<OsString>,
+    /// Other programs of this machine that it runs, at the same paths too.
+    pub(crate) programs: Vec<PathBuf>,
     /// Files it finds there, by paths from the root.
     pub(crate) files: Vec<(String, Vec<u8>)>,
     /// Options of QEMU for the devices that its guests are given.
@@ -135,6 +138,7 @@ pub(crate) fn execute(
     let base = lab.initramfs.context("the lab has no initramfs")?;
     let mut archive = read(&base)?;
     jiffy::payload::files(&job.files, &mut archive).context("packing the lab")?;
+    jiffy::payload::programs(&job.programs, &mut archive)?;
     archive.extend(pack(job.program.as_os_str(), &job.arguments, 0)?);
 
     let scratch = cache.scratch()?;

@@ -22,4 +22,6 @@ mod tests;
 mod tree;
 
 pub use error::Error;
-pub use pack::{base, directory, environment, files, guest_environment, in_guest, with_payload};
+pub use pack::{
+    base, directory, environment, files, guest_environment, in_guest, programs, with_payload,
+};

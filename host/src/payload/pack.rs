@@ -7,7 +7,7 @@ use jiffy_abi::payload::{self, MAX_STRINGS};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Enough for a program to learn who it is.
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\n";
@@ -126,6 +126,22 @@ pub fn in_guest(
     let mut archive = Vec::new();
     cpio::write(&tree, &mut archive)?;
     Ok(archive)
+}
+
+/// Adds an archive of programs, at their absolute paths, with what they need from this machine.
+///
+/// # Errors
+/// [`Error`], which says what to do.
+pub fn programs(programs: &[PathBuf], out: &mut impl Write) -> Result<(), Error> {
+    if programs.is_empty() {
+        return Ok(());
+    }
+    let mut tree = Tree::default();
+    let libraries = Libraries::new(&[]);
+    for path in programs {
+        program::take(&mut tree, path, &libraries)?;
+    }
+    cpio::write(&tree, out)
 }
 
 /// The archive of a directory's files, to be the guest's root: with their modes, and root for their owner. Devices,

@@ -88,6 +88,7 @@ pub(crate) fn checks() -> Vec<Check> {
     checks.push(Check::new("lab/repeats", repeats));
     checks.push(Check::new("lab/runs", runs));
     checks.push(Check::new("lab/floor", floor));
+    checks.push(Check::new("lab/vmm", vmm));
     checks
 }
 
@@ -239,6 +240,23 @@ fn floor(context: &Context<'_>) -> Result<()> {
             "{what} is {ratio:.2} of the floor's: {report}"
         );
     }
+    Ok(())
+}
+
+/// The same boot takes longer in the smallest machine of QEMU.
+fn vmm(context: &Context<'_>) -> Result<()> {
+    let args = ["bench", "--suite", "vmm", "--profile", "min", "--on", "lab"];
+    let more = ["--runs", "5", "--json"];
+    let ran = Run::xtask(
+        args.into_iter()
+            .chain(more)
+            .chain(context.source.arguments()),
+    )?;
+    let report = ran.run(context)?.ended_with(0)?.json()?;
+    let rows = report["rows"].as_array().context("no rows")?;
+    ensure!(rows.len() == 2 && rows[0]["name"] == "jiffy", "{report}");
+    let ratio = rows[1]["ratio"].as_f64().context("no ratio")?;
+    ensure!(ratio > 1.0, "QEMU takes {ratio:.2} of our time: {report}");
     Ok(())
 }
 

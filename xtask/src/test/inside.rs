@@ -73,6 +73,7 @@ fn run<'a>(
     let job = Job {
         program: program.to_owned(),
         arguments: arguments.map(OsString::from).collect(),
+        programs: Vec::new(),
         files: [
             file("lab/jiffy", userland::runner(layout)?),
             file(PEER, userland::peer(layout)?),

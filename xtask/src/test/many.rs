@@ -70,6 +70,7 @@ fn in_lab(context: &Context<'_>) -> Result<()> {
             .into_iter()
             .map(OsString::from)
             .collect(),
+        programs: Vec::new(),
         files: vec![
             ("lab/vmlinux".to_owned(), read(&min.vmlinux)?),
             ("lab/cpio".to_owned(), read(&initramfs)?),
