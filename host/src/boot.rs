@@ -174,7 +174,8 @@ pub(crate) fn boot_on(
         },
         memory_mib: config.memory_mib,
         cpus: config.cpus.into(),
-        pages: config.pages.name().to_owned(),
+        pages: vm.memory.pages().name().to_owned(),
+        warnings: vm.memory.warning().map(str::to_owned).into_iter().collect(),
         us: microseconds([created, loaded, entry], &run, clock),
         assists: report::owned(&run.assists),
         ..Report::default()

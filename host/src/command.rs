@@ -163,7 +163,7 @@ fn show(
     quiet: bool,
     file: Option<Box<dyn Write>>,
 ) -> Result<(), Error> {
-    for line in &report.diagnosis {
+    for line in report.warnings.iter().chain(&report.diagnosis) {
         complain(line);
     }
     if json || file.is_some() {

@@ -63,16 +63,6 @@ pub enum Error {
         "the kernel command line is {0} bytes long, and the kernel takes at most 2047; shorten --cmdline"
     )]
     CommandLine(usize),
-    /// No huge pages are to be had.
-    #[error(
-        "--pages 2m needs {needed} free huge pages of 2 MiB ({error}); reserve them with `sysctl vm.nr_hugepages={needed}`, or use --pages thp"
-    )]
-    HugePages {
-        /// How many pages the guest needs.
-        needed: u64,
-        /// What the kernel answered.
-        error: io::Error,
-    },
     /// A guest address outside guest memory.
     #[error("guest address {gpa:#x} (+{len} bytes) is outside guest memory")]
     OutOfBounds {

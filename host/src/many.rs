@@ -25,7 +25,7 @@ pub(crate) fn boot(mut run: Run, count: u32) -> Result<u8, Error> {
     let config = command::config(&mut run, flags)?;
     let fleet = fleet::boot(size, config, || streams(&run))?;
     for (number, report) in fleet.reports.iter().enumerate() {
-        for line in &report.diagnosis {
+        for line in report.warnings.iter().chain(&report.diagnosis) {
             complain(&format!("machine {number}: {line}"));
         }
     }

@@ -9,7 +9,7 @@ mod huge;
 
 use crate::error::{Error, Result, system};
 use crate::layout;
-use rustix::mm::{self, Advice, MapFlags, ProtFlags};
+use rustix::mm::{self, MapFlags, ProtFlags};
 use std::ffi;
 use std::ops::Range;
 use std::ptr;
@@ -26,7 +26,7 @@ pub enum Pages {
     Small,
     /// Transparent huge pages, by madvise.
     Transparent,
-    /// 2 MiB pages of the hugetlbfs pool.
+    /// 2 MiB pages of the hugetlbfs pool; transparent ones where that has too few.
     Huge,
 }
 
@@ -49,6 +49,10 @@ pub struct GuestMemory {
     len: u64,
     mapping: Arc<Mapping>,
     pages: Pages,
+    /// Whether the host gave transparent huge pages where they were asked for.
+    huge: bool,
+    /// What was asked for and not to be had.
+    warning: Option<String>,
     /// Where files are copied instead of mapped, since a mapping is made of small pages.
     copied: Range<u64>,
     /// Mappings of the files that were copied.
@@ -71,15 +75,26 @@ pub struct Region {
 }
 
 impl GuestMemory {
-    /// Reserves `mib` MiB; nothing is touched or populated.
+    /// Reserves `mib` MiB; at most one page of it is touched, where transparent huge pages are asked for.
     ///
     /// # Errors
-    /// A size out of range, no memory, or no huge pages.
+    /// A size out of range, or no memory.
     pub fn new(mib: u64, pages: Pages) -> Result<Self> {
         if !(8..=1 << 20).contains(&mib) {
             return Err(Error::MemorySize(mib));
         }
-        let len = mib << 20;
+        match Self::map(mib << 20, pages) {
+            // The kernel reserves the pages of such a mapping when it is made, so its refusal is what the pool says.
+            Err(error) if pages == Pages::Huge => {
+                let mut memory = Self::map(mib << 20, Pages::Transparent)?;
+                memory.warning = Some(huge::missing(mib.div_ceil(2), &error));
+                Ok(memory)
+            }
+            mapped => mapped,
+        }
+    }
+
+    fn map(len: u64, pages: Pages) -> Result<Self> {
         let mut flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // Room to start at a multiple of a huge page, which kernels before 6.7 do not see to themselves.
         let mut mapped = len + huge::PAGE;
@@ -93,27 +108,27 @@ impl GuestMemory {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice aliases nothing.
         let mapping = unsafe { mm::mmap_anonymous(ptr::null_mut(), mapped, access, flags) };
-        let mapping = mapping.map_err(|error| match pages {
-            Pages::Huge => Error::HugePages {
-                needed: mib.div_ceil(2),
-                error: error.into(),
-            },
-            _ => system("mmap of guest memory")(error),
-        })?;
+        let mapping = mapping.map_err(system("mmap of guest memory"))?;
         let base = mapping.map_addr(|address| address.next_multiple_of(huge::PAGE as usize));
-        if pages == Pages::Transparent {
-            // SAFETY: the range is in the mapping just made, and the advice changes no contents.
-            unsafe { mm::madvise(base, len as usize, Advice::LinuxHugepage) }
-                .map_err(system("madvise(MADV_HUGEPAGE)"))?;
-        }
-        Ok(GuestMemory {
+        let mut memory = GuestMemory {
             base: base.cast(),
             len,
             mapping: Arc::new(Mapping(mapping, mapped)),
             sources: Vec::new(),
             pages,
+            huge: false,
+            warning: None,
             copied: if pages == Pages::Huge { 0..len } else { 0..0 },
-        })
+        };
+        if pages == Pages::Transparent {
+            // Boot parameters touch the first page in any case.
+            let low = 0..memory.low_end();
+            memory.huge = memory.advise_huge(low) && memory.first_is_huge(0);
+            if len > memory.low_end() {
+                memory.advise_huge(layout::ABOVE_GAP..layout::ABOVE_GAP + len - memory.low_end());
+            }
+        }
+        Ok(memory)
     }
 
     /// The guest's memory in bytes.
@@ -133,10 +148,20 @@ impl GuestMemory {
         Arc::clone(&self.mapping)
     }
 
-    /// What backs this memory.
+    /// What backs this memory in fact: transparent huge pages if the host gave any of those asked for.
     #[must_use]
     pub fn pages(&self) -> Pages {
-        self.pages
+        match self.pages {
+            Pages::Huge => Pages::Huge,
+            _ if self.huge => Pages::Transparent,
+            _ => Pages::Small,
+        }
+    }
+
+    /// What was asked for and not to be had.
+    #[must_use]
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// End of the RAM below the gap.

@@ -124,6 +124,9 @@ pub struct Report {
     /// What is known of an end that should not have been; empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnosis: Vec<String>,
+    /// What was asked for and not to be had, where the guest could run without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// KVM.
     pub kvm: KvmInfo,
     /// The kernel.
@@ -132,7 +135,7 @@ pub struct Report {
     pub memory_mib: u64,
     /// vCPUs.
     pub cpus: u32,
-    /// What backs guest memory.
+    /// What backs guest memory in fact: 4k, thp (wholly or in part, as the host gives them) or 2m.
     pub pages: String,
     /// Where the time went.
     pub us: Microseconds,

@@ -44,6 +44,20 @@ pub(crate) struct BuildOptions {
     pub(crate) json: bool,
 }
 
+impl BuildOptions {
+    /// For a check, which says only what it found.
+    pub(crate) fn of_test(profile: &str, source: &SourceOptions) -> Self {
+        Self {
+            profile: profile.to_owned(),
+            source: source.clone(),
+            jobs: None,
+            install: false,
+            quiet: true,
+            json: false,
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask build --install

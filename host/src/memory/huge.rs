@@ -1,8 +1,10 @@
 //! Which guest memory gets transparent huge pages.
 
 use super::{GuestMemory, Pages};
+use crate::error::Error;
 use crate::layout;
 use rustix::mm::{self, Advice};
+use std::fs;
 use std::ops::Range;
 
 /// The size of a huge page.
@@ -13,6 +15,18 @@ const MOST_IN_SMALL_PAGES: u64 = 512 << 10;
 
 /// The kernel's memory map is a `struct page` of 64 bytes for each page of 4 KiB.
 const MEMORY_MAP_SHARE: u64 = 64;
+
+/// Says that the pool has too few pages (Documentation/admin-guide/mm/hugetlbpage.rst).
+pub(super) fn missing(needed: u64, error: &Error) -> String {
+    let free = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+    let pool = match fs::read_to_string(free) {
+        Ok(free) => format!("{} are free", free.trim()),
+        Err(_) => "this kernel has no pool of them".to_owned(),
+    };
+    format!(
+        "--pages 2m takes {needed} huge pages, and {pool} ({error}): using transparent ones; `sysctl vm.nr_hugepages={needed}` reserves them"
+    )
+}
 
 impl GuestMemory {
     /// Asks for huge pages under the kernel and below it, where it first allocates from what memory the page tables
@@ -34,11 +48,12 @@ impl GuestMemory {
         let end = end.min(self.low_end() & !(PAGE - 1));
         if start < end && self.advise_huge(0..end) && self.first_is_huge(start) {
             self.copied = start..end;
+            self.huge = true;
         }
     }
 
     /// Asks for huge pages; a host that has none refuses, or leaves small ones without a word.
-    fn advise_huge(&self, range: Range<u64>) -> bool {
+    pub(super) fn advise_huge(&self, range: Range<u64>) -> bool {
         let len = (range.end - range.start) as usize;
         let Ok(at) = self.at(range.start, len) else {
             return false;
@@ -48,7 +63,7 @@ impl GuestMemory {
     }
 
     /// Touches the small page at `gpa` and tells whether the next one came with it.
-    fn first_is_huge(&self, gpa: u64) -> bool {
+    pub(super) fn first_is_huge(&self, gpa: u64) -> bool {
         let page = layout::PAGE as usize;
         let Ok(at) = self.at(gpa, 2 * page) else {
             return false;

@@ -49,14 +49,7 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 fn in_lab(context: &Context<'_>) -> Result<()> {
-    let options = BuildOptions {
-        profile: "min".to_owned(),
-        source: context.source.clone(),
-        jobs: None,
-        install: false,
-        quiet: true,
-        json: false,
-    };
+    let options = BuildOptions::of_test("min", context.source);
     let ui = Ui::new(true);
     let min = build::build(context.layout, &ui, &options, false)?;
     let initramfs = min.initramfs.context("min has no initramfs")?;

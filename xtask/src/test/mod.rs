@@ -13,6 +13,7 @@ mod kernels;
 mod killed;
 mod many;
 mod network;
+mod pages;
 mod patches;
 mod slow;
 mod terminal;
@@ -144,6 +145,7 @@ fn all() -> Vec<Check> {
     checks.extend(boots::checks());
     checks.extend(budget::checks());
     checks.extend(many::checks());
+    checks.extend(pages::checks());
     checks.extend(devices::checks());
     checks.extend(killed::checks());
     checks.extend(network::checks());
