@@ -40,7 +40,7 @@ pub struct Io {
 }
 
 /// Where a thread that gave up says so.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Failure(pub(super) Arc<super::mmio::Shared>);
 
 #[derive(Debug)]

@@ -114,7 +114,7 @@ impl Driver {
             interrupt: Interrupt::new(&controller, 5),
             features,
             config: Arc::<Config>::default(),
-            fail: Failure(Arc::default()),
+            fail: Failure::default(),
         }
     }
 
