@@ -1,7 +1,7 @@
 //! A vmlinux: its headers are read, and its segments placed in a guest's memory.
 #![no_main]
 
-use jiffy::kernel::Kernel;
+use jiffy::kernel::{Entry, Kernel, Protocol};
 use jiffy::memory::{GuestMemory, Pages};
 use libfuzzer_sys::fuzz_target;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -19,6 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let mut memory = GuestMemory::new(8, Pages::Small).expect("memory");
     if let Ok(end) = kernel.place(&mut memory) {
-        assert!(end <= memory.len() && kernel.entry() < end);
+        assert!(end <= memory.len());
+        if let Ok(Entry::Linux64(entry)) = kernel.entry(Protocol::Linux64) {
+            assert!(entry < end);
+        }
+        let _ = kernel.entry(Protocol::Pvh);
     }
 });

@@ -5,7 +5,7 @@ use crate::details::Details;
 use crate::devices::Spec;
 use crate::error::{Error, Result};
 use crate::initramfs::{Archive, Initramfs};
-use crate::kernel::Kernel;
+use crate::kernel::{Entry, Kernel, Protocol};
 use crate::memory::{GuestMemory, Pages};
 use crate::ports::{Output, Ports};
 use crate::report::{Kind, KvmInfo, Microseconds, Report};
@@ -13,7 +13,7 @@ use crate::run::{self, Run, Watch};
 use crate::stdin::Stdin;
 use crate::trace::{Collector, raw::Trace};
 use crate::vm::{self, Irqchip, Vm};
-use crate::{boot_params, diagnose, mptable, probe, report};
+use crate::{boot_params, diagnose, mptable, probe, pvh, report};
 use kvm_ioctls::Kvm;
 use rustix::fd::OwnedFd;
 use std::mem;
@@ -26,6 +26,8 @@ use std::time::Duration;
 pub struct Config {
     /// A vmlinux.
     pub kernel: PathBuf,
+    /// How to enter it.
+    pub entry: Protocol,
     /// Archives, one behind the other.
     pub initramfs: Vec<Archive>,
     /// Added to the command line that jiffy gives.
@@ -61,6 +63,7 @@ pub struct Config {
 pub(crate) struct Base {
     kvm: Kvm,
     kernel: Kernel,
+    entry: Entry,
     initramfs: Initramfs,
     pub(crate) details: Option<Details>,
 }
@@ -75,9 +78,11 @@ impl Base {
         if config.cpus > 1 && probe::kind() == Kind::Software {
             return Err(Error::EmulatedCpus(config.cpus));
         }
+        let kernel = Kernel::open(&config.kernel)?;
         Ok(Base {
             kvm,
-            kernel: Kernel::open(&config.kernel)?,
+            entry: kernel.entry(config.entry)?,
+            kernel,
             initramfs: Initramfs::open(mem::take(&mut config.initramfs))?,
             details,
         })
@@ -142,11 +147,14 @@ pub(crate) fn boot_on(
     let initramfs = base.initramfs.place(&mut vm.memory, kernel_end)?;
     vm.memory.expect_memory_map(initramfs.start);
     let command_line = command_line(&vm, &config.command_line);
-    boot_params::write(&vm.memory, &command_line, &initramfs)?;
+    match base.entry {
+        Entry::Linux64(_) => boot_params::write(&vm.memory, &command_line, &initramfs)?,
+        Entry::Pvh(_) => pvh::write(&vm.memory, &command_line, &initramfs)?,
+    }
     mptable::write(&vm.memory, config.cpus, vm.devices.interrupts())?;
     let loaded = clock.elapsed();
 
-    vm.set_entry(kvm, kernel.entry())?;
+    vm.set_entry(kvm, base.entry)?;
     let ports = Arc::new(Mutex::new(Ports::new(output, stdin)));
     let watch = Watch {
         ready_fd: config.ready_fd.take(),

@@ -14,19 +14,14 @@ use std::ops::Range;
 const HEADER: usize = offset_of!(boot_params, hdr);
 
 /// E820 type of usable memory.
-const E820_RAM: u32 = 1;
+pub(crate) const E820_RAM: u32 = 1;
 
 /// Writes the command line and `boot_params` for a kernel with this initramfs (guest-physical, may be empty).
 ///
 /// # Errors
 /// [`Error::CommandLine`] when it is too long.
 pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -> Result<()> {
-    if command_line.len() >= layout::COMMAND_LINE_SIZE {
-        return Err(Error::CommandLine(command_line.len()));
-    }
-    // Guest memory starts out zero, so the NUL is there.
-    memory.write(layout::COMMAND_LINE, command_line.as_bytes())?;
-
+    write_command_line(memory, command_line)?;
     let field =
         |offset: usize, bytes: &[u8]| memory.write(layout::BOOT_PARAMS + offset as u64, bytes);
     let header = |offset: usize, value: u32| field(HEADER + offset, &value.to_le_bytes());
@@ -60,7 +55,20 @@ pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -
     write_memory_map(memory)
 }
 
-fn write_memory_map(memory: &GuestMemory) -> Result<()> {
+/// Writes the command line to where both boot protocols point.
+///
+/// # Errors
+/// [`Error::CommandLine`] when it is too long.
+pub(crate) fn write_command_line(memory: &GuestMemory, command_line: &str) -> Result<()> {
+    if command_line.len() >= layout::COMMAND_LINE_SIZE {
+        return Err(Error::CommandLine(command_line.len()));
+    }
+    // Guest memory starts out zero, so the NUL is there.
+    memory.write(layout::COMMAND_LINE, command_line.as_bytes())
+}
+
+/// What the kernel may use of its RAM.
+pub(crate) fn usable(memory: &GuestMemory) -> Vec<Range<u64>> {
     let mut usable = Vec::with_capacity(3);
     for region in memory.regions() {
         let end = region.gpa + region.len;
@@ -70,8 +78,12 @@ fn write_memory_map(memory: &GuestMemory) -> Result<()> {
             usable.push(region.gpa..end);
         }
     }
+    usable
+}
+
+fn write_memory_map(memory: &GuestMemory) -> Result<()> {
     let mut count = 0;
-    for range in usable {
+    for range in usable(memory) {
         let at = layout::BOOT_PARAMS
             + (offset_of!(boot_params, e820_table) + count * size_of::<boot_e820_entry>()) as u64;
         memory.write(at, &range.start.to_le_bytes())?;

@@ -3,6 +3,7 @@
 
 use crate::device_options;
 use jiffy::devices::Spec;
+use jiffy::kernel::Protocol;
 use jiffy::memory::Pages;
 use jiffy::vm::Irqchip;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ and passes on its stdin, stdout, stderr and exit status. probe tells what kind o
 
 Options of run:
   --kernel FILE       the kernel: an x86-64 vmlinux
+  --entry PROTOCOL    how it is entered: linux64 (PVH if its entry point is in none of its segments) or pvh (linux64)
   --initrd FILE       an initramfs (cpio); several are put one behind the other
   --memory SIZE       guest memory, in MiB or with a suffix K, M or G (128M)
   --cpus N            vCPUs, 1 to 32 (1); the kernel must be one for several
@@ -81,6 +83,7 @@ pub(crate) enum Command {
 #[derive(Default)]
 pub(crate) struct Run {
     pub(crate) kernel: PathBuf,
+    pub(crate) entry: Protocol,
     pub(crate) initrd: Vec<PathBuf>,
     pub(crate) memory_mib: u64,
     pub(crate) cpus: u8,
@@ -154,6 +157,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
     while let Some(arg) = parser.next()? {
         match arg {
             Long("kernel") => kernel = Some(parser.value()?.into()),
+            Long("entry") => run.entry = parser.value()?.parse_with(entry)?,
             Long("initrd") => run.initrd.push(parser.value()?.into()),
             Long("memory") => run.memory_mib = parser.value()?.parse_with(mebibytes)?,
             Long("cpus") => run.cpus = parser.value()?.parse_with(cpus)?,
@@ -253,6 +257,14 @@ fn pages(text: &str) -> Result<Pages, &'static str> {
     }
 }
 
+fn entry(text: &str) -> Result<Protocol, &'static str> {
+    match text {
+        "linux64" => Ok(Protocol::Linux64),
+        "pvh" => Ok(Protocol::Pvh),
+        _ => Err("use linux64 or pvh"),
+    }
+}
+
 fn irqchip(text: &str) -> Result<Irqchip, &'static str> {
     match text {
         "local" => Ok(Irqchip::Local),
@@ -334,6 +346,7 @@ mod tests {
             &[
                 "run", "--kernel", "k", "--vsock", "uds=a", "--vsock", "uds=b",
             ],
+            &["run", "--kernel", "k", "--entry", "bios"],
             &["run", "--kernel", "k", "--count", "0"],
             &["run", "--kernel", "k", "--count", "2", "--runs", "2"],
             &["run", "--kernel", "k", "--parallel", "2"],

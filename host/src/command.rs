@@ -140,6 +140,7 @@ pub(crate) fn config(run: &mut Run, streams: u32) -> Result<Config, Error> {
     }
     Ok(Config {
         kernel: mem::take(&mut run.kernel),
+        entry: run.entry,
         initramfs,
         command_line: mem::take(&mut run.cmdline),
         memory_mib: run.memory_mib,

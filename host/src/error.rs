@@ -124,9 +124,11 @@ pub enum KernelFault {
         /// Its length in memory.
         len: u64,
     },
-    /// No segment to load, or an entry outside all of them.
-    #[error("its entry point {0:#x} is in none of its segments")]
-    Entry(u64),
+    /// No entry point: none in a segment, or none of PVH's where that was asked for.
+    #[error(
+        "it has no entry point in its segments and no note of one for PVH, or --entry pvh was given without such a note"
+    )]
+    Entry,
 }
 
 /// The result of everything in this crate.

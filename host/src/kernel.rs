@@ -3,6 +3,7 @@
 use crate::error::{Error, KernelFault, Result};
 use crate::layout;
 use crate::memory::GuestMemory;
+use crate::pvh;
 use crate::shared::Shared;
 use object::LittleEndian;
 use object::elf::{EM_X86_64, FileHeader64, PT_LOAD};
@@ -12,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Headers are looked for in this much of the file: an ELF header and some hundred program headers.
-const HEADERS: usize = 16 << 10;
+pub(crate) const HEADERS: usize = 16 << 10;
 
 /// A kernel image whose headers were read and checked.
 #[derive(Debug)]
@@ -20,8 +21,27 @@ pub struct Kernel {
     path: PathBuf,
     file: File,
     len: u64,
-    entry: u64,
+    entry: Option<u64>,
     segments: Vec<Segment>,
+}
+
+/// How a kernel is to be entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Linux's 64-bit boot protocol; PVH for a kernel whose ELF entry point is in none of its segments.
+    #[default]
+    Linux64,
+    /// PVH, which the kernel's notes must offer.
+    Pvh,
+}
+
+/// Where a kernel is entered, a guest-physical address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// In long mode, with `boot_params`.
+    Linux64(u64),
+    /// In 32-bit protected mode, with PVH's start info.
+    Pvh(u32),
 }
 
 /// A loadable segment.
@@ -75,10 +95,21 @@ impl Kernel {
         Ok(self)
     }
 
-    /// The guest-physical address of the 64-bit entry point.
-    #[must_use]
-    pub fn entry(&self) -> u64 {
-        self.entry
+    /// Where the kernel is entered.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] for one that cannot be entered so.
+    pub fn entry(&self, protocol: Protocol) -> Result<Entry> {
+        match (protocol, self.entry) {
+            (Protocol::Linux64, Some(entry)) => Ok(Entry::Linux64(entry)),
+            _ => match pvh::entry(&self.file) {
+                Some(entry) => Ok(Entry::Pvh(entry)),
+                None => Err(Error::Kernel {
+                    path: self.path.clone(),
+                    reason: KernelFault::Entry,
+                }),
+            },
+        }
     }
 
     /// The whole file, empty if it can no longer be read.
@@ -149,7 +180,10 @@ impl Kernel {
     }
 }
 
-fn parse(headers: &[u8], len: u64) -> std::result::Result<(u64, Vec<Segment>), KernelFault> {
+fn parse(
+    headers: &[u8],
+    len: u64,
+) -> std::result::Result<(Option<u64>, Vec<Segment>), KernelFault> {
     let elf = |error: object::Error| KernelFault::Elf(error.to_string());
     // The class is looked at first: for another class object only says that the magic is wrong.
     if headers.starts_with(b"\x7fELF") && headers.get(4) == Some(&1) {
@@ -171,9 +205,7 @@ fn parse(headers: &[u8], len: u64) -> std::result::Result<(u64, Vec<Segment>), K
     }
     let entry = header.e_entry(LittleEndian);
     let inside = |segment: &Segment| entry.wrapping_sub(segment.gpa) < segment.memory_len;
-    if !segments.iter().any(inside) {
-        return Err(KernelFault::Entry(entry));
-    }
+    let entry = segments.iter().any(inside).then_some(entry);
     Ok((entry, segments))
 }
 

@@ -3,6 +3,9 @@
 /// The MP table: the first place where a kernel looks for it.
 pub const MP_TABLE: u64 = 0;
 
+/// PVH's start info, with the memory map and the initramfs behind it: below what the other protocol needs.
+pub const START_INFO: u64 = 0x6000;
+
 /// `boot_params`, the "zero page" of the boot protocol: low, where the kernel expects nothing of its own.
 pub const BOOT_PARAMS: u64 = 0x7000;
 

@@ -24,6 +24,7 @@ pub mod paging;
 pub mod payload;
 pub mod ports;
 pub mod probe;
+pub mod pvh;
 pub mod report;
 pub mod run;
 pub mod seccomp;

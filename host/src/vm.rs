@@ -4,10 +4,12 @@ use crate::boot_params;
 use crate::cpuid;
 use crate::devices::{Devices, Spec};
 use crate::error::{Error, Result, kvm};
+use crate::kernel::Entry;
 use crate::layout;
 use crate::memory::GuestMemory;
+use crate::pvh;
 use kvm_bindings::{
-    KVM_CAP_SPLIT_IRQCHIP, kvm_enable_cap, kvm_pit_config, kvm_regs, kvm_segment,
+    KVM_CAP_SPLIT_IRQCHIP, kvm_enable_cap, kvm_pit_config, kvm_regs, kvm_segment, kvm_sregs,
     kvm_userspace_memory_region, kvm_xcrs,
 };
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -98,11 +100,11 @@ impl Vm {
         Ok(())
     }
 
-    /// Sets the vCPU to the kernel's 64-bit entry point.
+    /// Sets the vCPU to the kernel's entry point.
     ///
     /// # Errors
     /// [`Error::Kvm`].
-    pub fn set_entry(&self, kvm_fd: &Kvm, entry: u64) -> Result<()> {
+    pub fn set_entry(&self, kvm_fd: &Kvm, entry: Entry) -> Result<()> {
         let mut cpuid = cpuid::for_guest(kvm_fd)?;
         let states = cpuid::xsave_states(&cpuid);
         let cpus = 1 + self.others.len() as u32;
@@ -113,23 +115,31 @@ impl Vm {
             vcpu.set_cpuid2(&cpuid).map_err(kvm("KVM_SET_CPUID2"))?;
             enable_states(vcpu, states);
         }
-        self.set_long_mode()?;
-        let regs = kvm_regs {
-            rip: entry,
-            rsi: layout::BOOT_PARAMS,
-            rsp: layout::BOOT_PARAMS,
-            // Bit 1 always reads as 1.
+        let mut sregs = self.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
+        // Bit 1 of the flags always reads as 1.
+        let mut regs = kvm_regs {
             rflags: 2,
             ..Default::default()
         };
+        match entry {
+            Entry::Linux64(entry) => {
+                self.set_long_mode(&mut sregs)?;
+                (regs.rip, regs.rsi) = (entry, layout::BOOT_PARAMS);
+                regs.rsp = layout::BOOT_PARAMS;
+            }
+            Entry::Pvh(entry) => {
+                pvh::set_mode(&mut sregs);
+                (regs.rip, regs.rbx) = (entry.into(), layout::START_INFO);
+            }
+        }
+        self.vcpu.set_sregs(&sregs).map_err(kvm("KVM_SET_SREGS"))?;
         self.vcpu.set_regs(&regs).map_err(kvm("KVM_SET_REGS"))
     }
 
-    fn set_long_mode(&self) -> Result<()> {
+    fn set_long_mode(&self, sregs: &mut kvm_sregs) -> Result<()> {
         const CR0_PE_PG: u64 = 1 | 1 << 31;
         const CR4_PAE: u64 = 1 << 5;
         const EFER_LME_LMA: u64 = 1 << 8 | 1 << 10;
-        let mut sregs = self.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
         sregs.cr3 = boot_params::write_page_tables(&self.memory)?;
         sregs.cr4 |= CR4_PAE;
         sregs.cr0 |= CR0_PE_PG;
@@ -161,7 +171,7 @@ impl Vm {
         ] {
             *segment = data;
         }
-        self.vcpu.set_sregs(&sregs).map_err(kvm("KVM_SET_SREGS"))
+        Ok(())
     }
 
     /// The frequency of the guest's time stamp counter in kHz, where KVM tells it.

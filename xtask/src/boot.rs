@@ -72,6 +72,9 @@ pub(crate) struct BootOptions {
     /// Boot this vmlinux instead of ours
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
+    /// How the kernel is entered: linux64 or pvh
+    #[arg(long, value_name = "PROTOCOL", default_value = "linux64")]
+    entry: String,
     /// Boot with this initramfs instead of ours; several are put one behind the other
     #[arg(long, value_name = "FILE")]
     initrd: Vec<PathBuf>,
@@ -216,6 +219,7 @@ fn runner_options(options: &BootOptions) -> Vec<OsString> {
     pair("--memory", &options.memory);
     pair("--cpus", &options.cpus.to_string());
     pair("--pages", &options.pages);
+    pair("--entry", &options.entry);
     pair("--timeout", &options.timeout);
     if options.kernel.is_none() {
         pair("--profile", &options.build.profile);
