@@ -9,6 +9,7 @@ mod config;
 mod devices;
 mod diff;
 mod digest;
+mod doctor;
 mod failure;
 mod foreign;
 mod guest;
@@ -54,6 +55,8 @@ enum Command {
     Trace(trace::TraceOptions),
     /// Measure, side by side
     Bench(bench::BenchOptions),
+    /// Is this machine set up for fast VMs? What to change, and what that would buy
+    Doctor(doctor::DoctorOptions),
     /// Run every test of the project
     Test(test::TestOptions),
     /// The patch series for a kernel tree of your own
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Boot(options) => boot::run(&layout, options),
         Command::Trace(options) => trace::run(&layout, options),
         Command::Bench(options) => bench::run(&layout, options).map(success),
+        Command::Doctor(options) => doctor::run(&layout, options),
         Command::Test(options) => test::run(&layout, options),
         Command::Patch(options) => patch::run(&layout, options).map(success),
     });

@@ -1,7 +1,7 @@
 //! What tools check by themselves: form, lints, unit tests, that C and Rust agree on the trace's layout, and what
 //! noise does to those who read it.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::command::Run;
 use super::{Check, Context};
@@ -22,6 +22,13 @@ pub(crate) fn checks() -> Vec<Check> {
             Run::program(&["ci/abi-header"])
                 .run(context)?
                 .ended_with(0)?;
+            Ok(())
+        }),
+        Check::new("doctor", |context| {
+            let status = i32::from(context.no_kvm.is_some());
+            let ran = Run::xtask(["doctor", "--json"])?.run(context)?;
+            let report = ran.ended_with(status)?.json()?;
+            ensure!(report["usable"] == context.no_kvm.is_none(), "{report}");
             Ok(())
         }),
         Check::new("fuzz", |context| {

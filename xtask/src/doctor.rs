@@ -1,0 +1,132 @@
+//! `cargo xtask doctor`: is this machine set up for fast VMs? A line for each thing that matters: what is, and, where that could
+//! be better, what to change and what it would buy. It changes nothing.
+
+mod settings;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use crate::boot::{self, Probe};
+use crate::layout::Layout;
+use crate::ui::print;
+
+const EXAMPLES: &str = "\
+Exit status: 0, or 1 where no VM can run on this machine's KVM.
+
+Examples:
+  cargo xtask doctor
+  cargo xtask doctor --json";
+
+/// How to say it.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct DoctorOptions {
+    /// Print one JSON object on stdout, and nothing else there
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found of one thing.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    name: &'static str,
+    is: String,
+    good: bool,
+    /// What to change, where it is not good.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    change: &'static str,
+    /// What that buys, by what we have measured or by the source named.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    buys: &'static str,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: u32,
+    /// Whether this machine's KVM can run VMs.
+    usable: bool,
+    checks: Vec<Finding>,
+}
+
+/// Runs the command.
+pub(crate) fn run(layout: &Layout, options: &DoctorOptions) -> Result<ExitCode> {
+    let probe = boot::probe(layout)?;
+    let mut checks = vec![kvm(&probe)];
+    checks.extend(settings::findings(Path::new("/")));
+    let report = Report {
+        schema: 1,
+        usable: probe.kind != "none",
+        checks,
+    };
+    print(&if options.json {
+        serde_json::to_string(&report)?
+    } else {
+        let lines: Vec<_> = report.checks.iter().map(Finding::line).collect();
+        lines.join("\n")
+    })?;
+    Ok(ExitCode::from(u8::from(!report.usable)))
+}
+
+fn kvm(probe: &Probe) -> Finding {
+    let (is, change, buys) = match probe.kind.as_str() {
+        // The reason names what to do.
+        "none" => (probe.reason.as_str(), "", ""),
+        "software" => (
+            "usable, but the processor has no virtualization: KVM emulates guests' kernels",
+            "turn VT-x or AMD-V on in the firmware, or, in a virtual machine, nested virtualization on its host",
+            "boots in milliseconds instead of seconds",
+        ),
+        _ => ("usable, with a processor's virtualization", "", ""),
+    };
+    Finding {
+        name: "/dev/kvm",
+        is: is.to_owned(),
+        good: !matches!(probe.kind.as_str(), "none" | "software"),
+        change,
+        buys,
+    }
+}
+
+impl Finding {
+    fn line(&self) -> String {
+        let mark = if self.good { "good  " } else { "change" };
+        let mut line = format!("{mark}  {}: {}", self.name, self.is);
+        for (what, text) in [("to change: ", self.change), ("buys: ", self.buys)] {
+            if !text.is_empty() {
+                line += &format!("\n        {what}{text}");
+            }
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn what_kvm_there_is_decides() {
+        let found = |kind: &str| {
+            kvm(&Probe {
+                kind: kind.to_owned(),
+                reason: "there is none".to_owned(),
+            })
+        };
+        assert!(found("hardware").good);
+        assert_eq!(found("none").is, "there is none");
+        expect![[r"
+            change  /dev/kvm: usable, but the processor has no virtualization: KVM emulates guests' kernels
+                    to change: turn VT-x or AMD-V on in the firmware, or, in a virtual machine, nested virtualization on its host
+                    buys: boots in milliseconds instead of seconds"]]
+        .assert_eq(&found("software").line());
+        assert_eq!(
+            found("hardware").line(),
+            "good    /dev/kvm: usable, with a processor's virtualization"
+        );
+    }
+}
