@@ -44,14 +44,14 @@ impl Filter {
     }
 }
 
-/// To be called before threads are made that confine themselves: has them share one heap. With a heap of a thread's own,
-/// glibc's allocator opens a file when it has grown many (for the number of processors), and another when one shrinks
-/// (for the policy of overcommitment).
+/// To be called before threads are made that confine themselves: has glibc's allocator open no files, which it does to learn
+/// of processors when it has made as many heaps as this, and of overcommitment when it would make one smaller.
 pub(crate) fn expect_threads() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the call sets a parameter of the allocator, under its own lock.
+    // SAFETY: the calls set parameters of the allocator, under its own lock.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1)
+        libc::mallopt(libc::M_ARENA_MAX, 8);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
     };
 }
 
