@@ -22,7 +22,6 @@ fuzz_target!(|input: Input| {
     };
     assert!(at.start >= kernel_end && at.end <= memory.low_end());
     memory.expect_kernel(layout::HIGH_MEMORY..kernel_end);
-    memory.expect_memory_map(at.start);
     let _ = boot_params::write(&memory, &command_line, &at);
     let interrupts = lines.map(|count| Interrupts {
         first: 5,

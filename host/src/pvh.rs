@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::kernel::HEADERS;
 use crate::layout;
 use crate::memory::GuestMemory;
+use crate::vm::flat_data;
 use kvm_bindings::{kvm_segment, kvm_sregs};
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_NOTE};
@@ -94,16 +95,7 @@ pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -
 /// Sets what PVH says of the processor: flat 32-bit segments, a task register, no paging.
 pub(crate) fn set_mode(sregs: &mut kvm_sregs) {
     const CR0_PE_ET: u64 = 1 | 1 << 4;
-    let data = kvm_segment {
-        limit: u32::MAX,
-        selector: 0x18,
-        type_: 3,
-        present: 1,
-        s: 1,
-        db: 1,
-        g: 1,
-        ..Default::default()
-    };
+    let data = flat_data();
     (sregs.cr0, sregs.cr4, sregs.efer) = (CR0_PE_ET, 0, 0);
     sregs.cs = kvm_segment {
         selector: 0x10,

@@ -145,16 +145,7 @@ impl Vm {
         sregs.cr0 |= CR0_PE_PG;
         sregs.efer |= EFER_LME_LMA;
         // Flat segments; the selectors are the boot protocol's __BOOT_CS and __BOOT_DS.
-        let data = kvm_segment {
-            limit: u32::MAX,
-            selector: 0x18,
-            type_: 3,
-            present: 1,
-            s: 1,
-            db: 1,
-            g: 1,
-            ..Default::default()
-        };
+        let data = flat_data();
         sregs.cs = kvm_segment {
             selector: 0x10,
             type_: 11,
@@ -209,4 +200,18 @@ fn attach_memory(vm: &VmFd, memory: &GuestMemory) -> Result<()> {
         unsafe { vm.set_user_memory_region(region) }.map_err(kvm("KVM_SET_USER_MEMORY_REGION"))?;
     }
     Ok(())
+}
+
+/// A data segment of all 4 GiB, which both entries begin with.
+pub(crate) fn flat_data() -> kvm_segment {
+    kvm_segment {
+        limit: u32::MAX,
+        selector: 0x18,
+        type_: 3,
+        present: 1,
+        s: 1,
+        db: 1,
+        g: 1,
+        ..Default::default()
+    }
 }

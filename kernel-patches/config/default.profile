@@ -18,3 +18,4 @@ overlayfs
 virtio-console
 vsock
 rng
+balloon

@@ -20,6 +20,9 @@ const TOLERANCE: f64 = 1.01;
 /// Below this share of the budget, it should be lowered.
 const GENEROUS: f64 = 0.9;
 
+/// The memory that a boot's time is compared with that of the usual memory for.
+const LARGE_MEMORY: &str = "16G";
+
 /// How many functions are named when a boot has become dearer.
 const NAMED: usize = 12;
 
@@ -32,6 +35,7 @@ struct Budget {
     pages: f64,
     kernel_bytes: f64,
     init_bytes: f64,
+    growth: f64,
 }
 
 /// The rows.
@@ -55,8 +59,10 @@ fn check(context: &Context<'_>, profile: &str) -> Result<()> {
         .with_context(|| format!("{FILE} has no [{profile}]"))?;
     let args = ["--on", "lab", "--json", "--profile", profile];
     let report = xtask(context, "boot", &args)?;
+    let large = [&args[..], &["--memory", LARGE_MEMORY]].concat();
+    let large = xtask(context, "boot", &large)?;
     let init = size(&context.layout.init())?;
-    let costs = costs(&budget, &report, init)?;
+    let costs = costs(&budget, &report, &large, init)?;
     let over: Vec<_> = costs.iter().filter(|cost| cost.is_over()).collect();
     if over.is_empty() {
         for cost in costs.iter().filter(|cost| cost.is_generous()) {
@@ -89,18 +95,19 @@ impl Cost {
     }
 
     fn line(&self) -> String {
-        format!("{} is {:.0}, of {:.0}", self.name, self.is, self.most)
+        let decimals = if self.most < 10.0 { 2 } else { 0 };
+        let Self { name, is, most } = self;
+        format!("{name} is {is:.decimals$}, of {most:.decimals$}")
     }
 }
 
-fn costs(budget: &Budget, report: &Value, init_bytes: f64) -> Result<Vec<Cost>> {
+fn costs(budget: &Budget, report: &Value, large: &Value, init_bytes: f64) -> Result<Vec<Cost>> {
     let number = |value: &Value| value.as_f64().with_context(|| format!("in {report}"));
+    let to_ready = number(&report["us"]["to_ready"])?;
+    let to_ready_of_large = number(&large["us"]["to_ready"])?;
     Ok([
-        (
-            "to_ready_us",
-            number(&report["us"]["to_ready"])?,
-            budget.to_ready_us,
-        ),
+        ("to_ready_us", to_ready, budget.to_ready_us),
+        ("growth", to_ready_of_large / to_ready, budget.growth),
         ("exits", number(&report["exits"]["total"])?, budget.exits),
         ("pages", number(&report["pages_touched"])?, budget.pages),
         (
@@ -157,18 +164,20 @@ mod tests {
     #[test]
     fn what_is_over_is_named() {
         let budget: BTreeMap<String, Budget> = toml::from_str(
-            "[min]\nto_ready_us = 100\nexits = 10\npages = 10\nkernel_bytes = 1_000\ninit_bytes = 8",
+            "[min]\nto_ready_us = 100\nexits = 10\npages = 10\nkernel_bytes = 1_000\ninit_bytes = 8\n\
+             growth = 1.2",
         )
         .unwrap();
         let report = json!({"us": {"to_ready": 100.9}, "exits": {"total": 11}, "pages_touched": 2,
             "kernel": {"bytes": 1000}});
-        let costs = costs(&budget["min"], &report, 8.0).unwrap();
+        let large = json!({"us": {"to_ready": 131}});
+        let costs = costs(&budget["min"], &report, &large, 8.0).unwrap();
         let over: Vec<_> = costs
             .iter()
             .filter(|c| c.is_over())
             .map(Cost::line)
             .collect();
-        assert_eq!(over, ["exits is 11, of 10"]);
+        assert_eq!(over, ["growth is 1.30, of 1.20", "exits is 11, of 10"]);
         let generous: Vec<_> = costs
             .iter()
             .filter(|c| c.is_generous())
