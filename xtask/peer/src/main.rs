@@ -1,4 +1,4 @@
-//! What the tests need at the other end of a guest's devices; it prints nothing unless something is wrong.
+//! What the tests need at the other end of a guest's devices; except where it says so, it prints nothing unless something is wrong.
 //!
 //! `jiffy-peer echo` runs in a guest. It gives back what it hears, first on a connection that it makes to the host's
 //! port 52, then on one that the host makes to its port 80.
@@ -8,7 +8,10 @@
 //!
 //! `jiffy-peer terminal END COMMAND [ARG...]` gives COMMAND, which starts a guest with a console, a terminal, and has it
 //! end as END says: see terminal.rs.
+//!
+//! `jiffy-peer capabilities` tries what the kernel has for programs, and prints a line for each: see capabilities.rs.
 
+mod capabilities;
 mod pty;
 mod terminal;
 mod vsock;
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["echo"] => echo(),
+        ["capabilities"] => capabilities::try_out(),
         ["talk", path, bytes, ref command @ ..] if !command.is_empty() => {
             talk(path, bytes, command)
         }
@@ -36,7 +40,7 @@ fn main() -> ExitCode {
             terminal::try_out(end, command)
         }
         _ => Err(io::Error::other(
-            "usage: jiffy-peer echo | talk PATH BYTES COMMAND... | terminal END COMMAND...",
+            "usage: jiffy-peer echo | capabilities | talk PATH BYTES COMMAND... | terminal END COMMAND...",
         )),
     };
     match done {

@@ -16,6 +16,7 @@ mod network;
 mod pages;
 mod patches;
 mod slow;
+mod smoke;
 mod terminal;
 mod tools;
 mod traces;
@@ -146,6 +147,7 @@ fn all() -> Vec<Check> {
     checks.extend(budget::checks());
     checks.extend(many::checks());
     checks.extend(pages::checks());
+    checks.extend(smoke::checks());
     checks.extend(devices::checks());
     checks.extend(killed::checks());
     checks.extend(network::checks());
