@@ -61,6 +61,9 @@ impl Team {
             }),
             members: Vec::new(),
         };
+        if confine {
+            seccomp::expect_threads();
+        }
         // The first vCPU's thread takes the signals of the process.
         let signals = (!vcpus.is_empty()).then(Blocked::all);
         for (vcpu, number) in vcpus.into_iter().zip(1..) {

@@ -94,6 +94,9 @@ impl Worker {
         };
         let bell = Arc::clone(&self.bell);
         let filter = confine.then(|| device.filter());
+        if confine {
+            seccomp::expect_threads();
+        }
         let signals = Blocked::all();
         let thread = Builder::new()
             .name(format!("jiffy {}", device.name()))
