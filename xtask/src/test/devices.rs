@@ -7,7 +7,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::boots::BUILD_TIMEOUT;
 use super::command::Run;
 use super::inside::{self, RUNNER};
 use super::{Check, Context};
@@ -147,15 +146,16 @@ fn root(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Four processors, each of which runs something.
+/// Two processors, each of which runs something. No more: the lab has one, on which those that wait for a lock of a guest's
+/// processor wait by PAUSE, and that is what QEMU emulates slowest.
 fn processors(context: &Context<'_>) -> Result<()> {
-    let script = "nproc; for cpu in 0 1 2 3; do taskset -c $cpu sh -c 'echo on $0' $cpu; done";
-    let smp = ["--profile", "smp", "--cpus", "4"];
+    let script = "nproc; for cpu in 0 1; do taskset -c $cpu sh -c 'echo on $0' $cpu; done";
+    let smp = ["--profile", "smp", "--cpus", "2"];
     lab(context, &smp, script)?
-        .timeout(BUILD_TIMEOUT)
+        .timeout(300)
         .run(context)?
         .ended_with(0)?
-        .printed("4\non 0\non 1\non 2\non 3\n")?;
+        .printed("2\non 0\non 1\n")?;
     Ok(())
 }
 
