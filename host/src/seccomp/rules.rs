@@ -5,8 +5,8 @@ use libc::c_long;
 
 /// A vCPU's thread, and its process before and after.
 pub(super) const VCPU: Rules = Rules {
-    calls: &CALLS_OF_VCPUS,
-    more: &[],
+    calls: &CALLS,
+    more: &CALLS_OF_VCPUS,
     requests: &[RESTORE_TERMINAL],
     kvm: true,
     unix_sockets: false,
@@ -14,7 +14,7 @@ pub(super) const VCPU: Rules = Rules {
 
 /// A device's thread.
 pub(super) const DEVICE: Rules = Rules {
-    calls: &CALLS_OF_DEVICES,
+    calls: &CALLS,
     more: &[],
     requests: &REQUESTS_OF_DEVICES,
     kvm: false,
@@ -40,8 +40,9 @@ const REQUESTS_OF_DEVICES: [c_long; 4] = [
     libc::TIOCGWINSZ as c_long,
 ];
 
-const CALLS_OF_DEVICES: [c_long; 32] = [
-    // The bell, and what stands behind a device.
+/// What every thread does: a device's has no more.
+const CALLS: [c_long; 32] = [
+    // Guest output and input, the doorbell, a device's bell and what stands behind it.
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_readv,
@@ -59,7 +60,7 @@ const CALLS_OF_DEVICES: [c_long; 32] = [
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
-    // Other threads of the process.
+    // Other threads of the process, the time, signals.
     libc::SYS_futex,
     libc::SYS_sched_yield,
     libc::SYS_clock_gettime,
@@ -87,53 +88,17 @@ const CALLS_OF_SOCKETS: [c_long; 4] = [
     libc::SYS_unlinkat,
 ];
 
-const CALLS_OF_VCPUS: [c_long; 42] = [
-    // Guest output, input, the doorbell, the report; what else is done with descriptors that are open.
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_readv,
-    libc::SYS_writev,
+const CALLS_OF_VCPUS: [c_long; 10] = [
+    // What else is done with descriptors that are open: the payload's streams, the report, what it is made of.
     libc::SYS_pread64,
     libc::SYS_pwrite64,
-    libc::SYS_preadv,
-    libc::SYS_pwritev,
     libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_fallocate,
-    libc::SYS_poll,
-    libc::SYS_ppoll,
     libc::SYS_epoll_wait,
-    libc::SYS_close,
     libc::SYS_lseek,
-    libc::SYS_fstat,
-    libc::SYS_statx,
     libc::SYS_newfstatat,
-    // The allocator, and guest memory's end.
-    libc::SYS_brk,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    // Other threads of the process.
-    libc::SYS_futex,
-    libc::SYS_sched_yield,
-    // Timers and their signals.
+    // Timers, and the report's resident memory.
     libc::SYS_timer_settime,
     libc::SYS_timer_delete,
-    libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
-    libc::SYS_restart_syscall,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_sigaltstack,
-    // A hash table's seed, the report's resident memory.
-    libc::SYS_getrandom,
     libc::SYS_getrusage,
-    // The end, and an abort with its signal to ourselves.
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_tgkill,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_set_robust_list,
 ];
