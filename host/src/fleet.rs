@@ -13,8 +13,9 @@ use crate::error::{Error, Result, system};
 use crate::ports::Output;
 use crate::report::{Outcome, Report};
 use crate::run::Watch;
+use crate::signals::Signals;
 use crate::stdin::Stdin;
-use crate::watchdog::{Kick, Signals};
+use crate::watchdog::{self, Kick};
 use crate::{jail, seccomp};
 use place::Square;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -22,6 +23,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
@@ -93,7 +95,7 @@ pub fn boot(
     Ok(Fleet {
         per_second: f64::from(started) / seconds,
         rss_kib_per_vm: square.and_then(|square| square.kib_for_each()),
-        reports: crew.reports.into_values().collect(),
+        reports: mem::take(&mut crew.reports).into_values().collect(),
     })
 }
 
@@ -140,9 +142,10 @@ impl Drop for Farewell {
 impl Crew {
     fn new() -> Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Kick::expect()?;
         let (ending, ended) = channel();
         Ok(Crew {
-            signals: Signals::take()?,
+            signals: Signals::take(&[libc::SIGINT, libc::SIGTERM])?,
             interrupted: false,
             alive: BTreeMap::new(),
             reports: BTreeMap::new(),
@@ -210,7 +213,8 @@ impl Crew {
                 self.reports.insert(number, report);
             }
         }
-        if self.signals.interrupted() {
+        if self.signals.heard() {
+            watchdog::interrupt();
             self.interrupted = true;
             self.alive
                 .values()
@@ -225,6 +229,12 @@ impl Crew {
             self.wait()?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.signals.give_back();
     }
 }
 

@@ -29,6 +29,7 @@ pub mod report;
 pub mod run;
 pub mod seccomp;
 mod shared;
+mod signals;
 pub mod software;
 pub mod stats;
 pub mod stdin;

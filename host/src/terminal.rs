@@ -5,9 +5,6 @@
 
 use rustix::fd::OwnedFd;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
-use std::fs::File;
-use std::mem;
-use std::os::fd::{FromRawFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 /// What a terminal was like before it was made raw; for the panic hook too, since a panic unwinds nothing here.
@@ -63,41 +60,6 @@ pub(crate) fn quit() {
     unsafe {
         let process = libc::getpid();
         libc::syscall(libc::SYS_tgkill, process, process, libc::SIGTERM);
-    }
-}
-
-/// Tells when the terminal's size has changed.
-#[derive(Debug)]
-pub struct Resized(File);
-
-impl Resized {
-    /// Takes SIGWINCH for the process; to be called before there are other threads, which inherit that it is blocked.
-    pub(crate) fn watch() -> Option<Self> {
-        // SAFETY: the set is plain data, filled before it is read; the descriptor is new and owned at once.
-        unsafe {
-            let mut set: libc::sigset_t = mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            libc::sigaddset(&raw mut set, libc::SIGWINCH);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-            let fd: RawFd =
-                libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            (fd >= 0).then(|| Resized(File::from_raw_fd(fd)))
-        }
-    }
-
-    /// What becomes readable.
-    pub(crate) fn descriptor(&self) -> &File {
-        &self.0
-    }
-
-    /// Whether it has changed since the last call.
-    pub(crate) fn take(&self) -> bool {
-        let mut signal = [0; mem::size_of::<libc::signalfd_siginfo>()];
-        let mut changed = false;
-        while matches!(rustix::io::read(&self.0, &mut signal), Ok(1..)) {
-            changed = true;
-        }
-        changed
     }
 }
 

@@ -9,10 +9,8 @@
 use crate::error::{Error, Result};
 use kvm_ioctls::VcpuFd;
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::mem;
-use std::os::fd::FromRawFd;
 use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +50,11 @@ thread_local! {
     static SAMPLE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The user interrupts: that is what ends every vCPU that is kicked or started from now on.
+pub(crate) fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
 extern "C" fn on_signal(signal: libc::c_int) {
     // Thread-locals without destructor and lazy initialisation, and atomics: nothing here is unsafe in a handler.
     if signal == timer_signal() {
@@ -61,7 +64,7 @@ extern "C" fn on_signal(signal: libc::c_int) {
     } else if signal == kick_signal() {
         // What it is for is found where the vCPU's thread looks next.
     } else {
-        INTERRUPTED.store(true, Ordering::Relaxed);
+        interrupt();
     }
     let immediate_exit = IMMEDIATE_EXIT.get();
     if !immediate_exit.is_null() {
@@ -78,9 +81,14 @@ pub(crate) struct Kick(libc::pthread_t);
 impl Kick {
     /// The calling thread, which must outlive this.
     pub(crate) fn to_this_thread() -> Result<Self> {
-        install(kick_signal())?;
+        Self::expect()?;
         // SAFETY: touches no memory.
         Ok(Kick(unsafe { libc::pthread_self() }))
+    }
+
+    /// Has the signal interrupt a thread, where it would else end the process.
+    pub(crate) fn expect() -> Result<()> {
+        install(kick_signal())
     }
 
     /// A thread that was not joined yet.
@@ -210,58 +218,6 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         IMMEDIATE_EXIT.set(ptr::null_mut());
-    }
-}
-
-/// SIGINT and SIGTERM, for machines whose threads are not this one: while this lives they interrupt nobody by
-/// themselves, and its descriptor becomes readable. Threads that are started meanwhile leave them alone too.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    file: File,
-    before: libc::sigset_t,
-}
-
-impl Signals {
-    pub(crate) fn take() -> Result<Self> {
-        install(kick_signal())?;
-        // SAFETY: sets are plain data, filled before they are read; the descriptor is new and owned at once.
-        unsafe {
-            let (mut set, mut before): (libc::sigset_t, libc::sigset_t) =
-                (mem::zeroed(), mem::zeroed());
-            libc::sigemptyset(&raw mut set);
-            for signal in [libc::SIGINT, libc::SIGTERM] {
-                libc::sigaddset(&raw mut set, signal);
-            }
-            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            check("signalfd", fd.min(0))?;
-            let file = File::from_raw_fd(fd);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
-            Ok(Signals { file, before })
-        }
-    }
-
-    /// What becomes readable.
-    pub(crate) fn descriptor(&self) -> &File {
-        &self.file
-    }
-
-    /// Whether the user interrupts; if so, that is what ends every vCPU that is kicked or started from now on.
-    pub(crate) fn interrupted(&self) -> bool {
-        let mut signal = [0; mem::size_of::<libc::signalfd_siginfo>()];
-        let interrupted = matches!((&self.file).read(&mut signal), Ok(1..));
-        if interrupted {
-            INTERRUPTED.store(true, Ordering::Relaxed);
-        }
-        interrupted
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        // SAFETY: the set was filled by the call in `take`.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut());
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 use super::ring::Fault;
 use super::worker::Io;
 use super::{Config, Device};
-use crate::terminal::{self, Resized};
+use crate::signals::Signals;
+use crate::terminal;
 use rustix::event::{PollFd, PollFlags};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -31,7 +32,8 @@ pub struct Console {
     /// None at its end.
     input: Option<File>,
     output: File,
-    resized: Option<Resized>,
+    /// Tells that the terminal has another size; taken before there are threads, which leave it alone too.
+    resized: Option<Signals>,
     /// Whether the input is a person's.
     keys: bool,
     escaped: bool,
@@ -52,7 +54,9 @@ impl Console {
         Console {
             config: Config::new(size(&output)),
             input: Some(input),
-            resized: keys.then(Resized::watch).flatten(),
+            resized: keys
+                .then(|| Signals::take(&[libc::SIGWINCH]).ok())
+                .flatten(),
             keys,
             escaped: false,
             output,
@@ -174,14 +178,14 @@ impl Device for Console {
     fn sources(&self) -> Vec<PollFd<'_>> {
         let wanted = self.pending.is_empty() && self.listens.load(Ordering::Acquire);
         let input = self.input.as_ref().filter(|_| wanted);
-        let resized = self.resized.as_ref().map(Resized::descriptor);
+        let resized = self.resized.as_ref().map(Signals::descriptor);
         let input = input.map(|input| PollFd::new(input, PollFlags::IN));
         let resized = resized.map(|resized| PollFd::new(resized, PollFlags::IN));
         resized.into_iter().chain(input).collect()
     }
 
     fn polled(&mut self, io: &mut Io, _events: &[PollFlags]) -> Result<(), Fault> {
-        if self.resized.as_ref().is_some_and(Resized::take) {
+        if self.resized.as_ref().is_some_and(Signals::heard) {
             self.config.set(size(&self.output));
             io.interrupt.config();
         }
