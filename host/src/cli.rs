@@ -1,7 +1,11 @@
 //! The command line of `jiffy`. Written by hand over lexopt: a derive-style parser builds its whole command tree
 //! at start, and start is what this program is about.
 
+mod help;
+mod values;
+
 use crate::device_options;
+use help::HELP;
 use jiffy::devices::Spec;
 use jiffy::kernel::Protocol;
 use jiffy::memory::Pages;
@@ -10,64 +14,6 @@ use std::ffi::OsString;
 use std::mem;
 use std::path::PathBuf;
 use std::time::Duration;
-
-const HELP: &str = "\
-Boot an x86-64 Linux under KVM, and say how long it took.
-
-Usage:
-  jiffy run --kernel VMLINUX [--initrd CPIO]... [options] [-- PROGRAM ARG...]
-  jiffy probe [--json]
-
-run boots until PID 1 is ready; with PROGRAM, takes it (and the libraries it needs) along, runs it in the guest,
-and passes on its stdin, stdout, stderr and exit status. probe tells what kind of KVM this host has.
-
-Options of run:
-  --kernel FILE       the kernel: an x86-64 vmlinux
-  --entry PROTOCOL    how it is entered: linux64 (PVH if its entry point is in none of its segments) or pvh (linux64)
-  --initrd FILE       an initramfs (cpio); several are put one behind the other
-  --memory SIZE       guest memory, in MiB or with a suffix K, M or G (128M)
-  --cpus N            vCPUs, 1 to 32 (1); the kernel must be one for several
-  --pages KIND        what backs guest memory: auto, 4k, thp or 2m (auto)
-  --irqchip KIND      local: the local APIC alone; pc: PIC, I/O APIC and PIT too, for foreign kernels (local)
-  --disk FILE[,ro][,direct]
-                      a disk: /dev/vda, the next /dev/vdb; read-only with ro, past the page cache with direct
-  --root FILE[,ro][,direct]
-                      a disk whose ext4 file system is the root, where PROGRAM is; it is /dev/vda
-  --in-guest          PROGRAM is in the initramfs already: take nothing along
-  --net tap=NAME[,ip=A.B.C.D/N[,gw=A.B.C.D]][,mac=XX:XX:XX:XX:XX:XX]
-                      a network card on a tap, which is made if it is not there, with the gateway's address
-  --console           the program's streams are a terminal, /dev/hvc0, on ours; Ctrl-A x ends it (see --timeout)
-  --entropy           randomness from the host
-  --balloon           memory that the guest frees goes back to the host
-  --vsock [cid=N,]uds=PATH
-                      sockets between guest and host: a program that connects to PATH and says `CONNECT port` is
-                      connected to the guest's port, and the guest (3, or N) reaches the host's port at PATH_port
-  --cmdline TEXT      more for the kernel's command line
-  --timeout SECONDS   the longest that the guest may run (60)
-  --stdin FILE        the program's input, instead of ours
-  --ready-fd N        write one byte 0x01 to this descriptor when the guest is ready
-  --profile NAME      the kernel's profile, for the report
-  --runs N            boot N times, each in a process of its own (1)
-  --count N           boot N machines in one process, which share the kernel and initramfs; PROGRAM's input is empty
-                      unless --stdin gives it one; with --json, the first to be ready wait until all beside them are
-  --parallel P        with --count: so many at a time (as many as there are processors)
-  --report FILE       write the report as JSON to FILE
-  --trace FILE        interrupt the guest to see where it is, and write that to FILE (- for stdout)
-  --sample-hz N       how often in a second (10000)
-  --json              write the report as JSON to stdout; the program's output goes to stderr
-  --quiet             no report
-  --jail DIR          lock the runner up in DIR, best an empty one, before the guest runs: no other files, no network,
-                      no privileges; run as root, it becomes nobody. The sockets of --vsock have to be in DIR
-  --no-seccomp        do not confine the runner to the system calls that a running guest takes
-
-Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 130 interrupted;
-2 bad usage.
-
-Examples:
-  jiffy run --kernel vmlinux --initrd initramfs.cpio
-  echo hello | jiffy run --kernel vmlinux --initrd initramfs.cpio -- /usr/bin/tr a-z A-Z
-  jiffy run --kernel vmlinux --initrd initramfs.cpio --runs 15 --json
-  jiffy run --kernel vmlinux --initrd initramfs.cpio --count 1000 --parallel 64 --pages 4k";
 
 /// What was asked for.
 pub(crate) enum Command {
@@ -157,12 +103,12 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
     while let Some(arg) = parser.next()? {
         match arg {
             Long("kernel") => kernel = Some(parser.value()?.into()),
-            Long("entry") => run.entry = parser.value()?.parse_with(entry)?,
+            Long("entry") => run.entry = parser.value()?.parse_with(values::entry)?,
             Long("initrd") => run.initrd.push(parser.value()?.into()),
-            Long("memory") => run.memory_mib = parser.value()?.parse_with(mebibytes)?,
-            Long("cpus") => run.cpus = parser.value()?.parse_with(cpus)?,
-            Long("pages") => run.pages = parser.value()?.parse_with(pages)?,
-            Long("irqchip") => run.irqchip = parser.value()?.parse_with(irqchip)?,
+            Long("memory") => run.memory_mib = parser.value()?.parse_with(values::mebibytes)?,
+            Long("cpus") => run.cpus = parser.value()?.parse_with(values::cpus)?,
+            Long("pages") => run.pages = parser.value()?.parse_with(values::pages)?,
+            Long("irqchip") => run.irqchip = parser.value()?.parse_with(values::irqchip)?,
             Long("disk") => run.devices.push(device_options::disk(parser.value()?)?),
             Long("root") => {
                 // The guest's first disk is the first that it is told of.
@@ -187,16 +133,18 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
                 run.devices.push(device_options::vsock(parser.value()?)?);
             }
             Long("cmdline") => run.cmdline = parser.value()?.string()?,
-            Long("timeout") => run.timeout = parser.value()?.parse_with(seconds)?,
+            Long("timeout") => run.timeout = parser.value()?.parse_with(values::seconds)?,
             Long("stdin") => run.stdin = Some(parser.value()?.into()),
-            Long("ready-fd") => run.ready_fd = Some(parser.value()?.parse_with(descriptor)?),
+            Long("ready-fd") => {
+                run.ready_fd = Some(parser.value()?.parse_with(values::descriptor)?)
+            }
             Long("profile") => run.profile = parser.value()?.string()?,
-            Long("runs") => run.runs = parser.value()?.parse_with(number)?,
-            Long("count") => run.count = Some(parser.value()?.parse_with(number)?),
-            Long("parallel") => run.parallel = Some(parser.value()?.parse_with(number)?),
+            Long("runs") => run.runs = parser.value()?.parse_with(values::number)?,
+            Long("count") => run.count = Some(parser.value()?.parse_with(values::number)?),
+            Long("parallel") => run.parallel = Some(parser.value()?.parse_with(values::number)?),
             Long("report") => run.report = Some(parser.value()?.into()),
             Long("trace") => run.trace = Some(parser.value()?.into()),
-            Long("sample-hz") => run.sample_hz = parser.value()?.parse_with(hertz)?,
+            Long("sample-hz") => run.sample_hz = parser.value()?.parse_with(values::hertz)?,
             Long("json") => run.json = true,
             Long("quiet") => run.quiet = true,
             Long("jail") => run.jail = Some(parser.value()?.into()),
@@ -211,95 +159,24 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             sockets.jail.clone_from(&run.jail);
         }
     }
+    together(&run)?;
+    Ok(Command::Run(Box::new(run)))
+}
+
+/// Refuses options that exclude each other.
+fn together(run: &Run) -> Result<(), &'static str> {
     if run.count.is_some() && (run.runs > 1 || run.trace.is_some() || run.console) {
-        return Err("--count takes no --runs, --trace or --console".into());
+        return Err("--count takes no --runs, --trace or --console");
     }
     let opens = |spec: &Spec| !matches!(spec, Spec::Entropy | Spec::Balloon);
     if run.count.is_some() && run.jail.is_some() && run.devices.iter().any(opens) {
         // Each machine opens its own, where there are no files any more.
-        return Err("--count takes no disk, network card or sockets with --jail".into());
+        return Err("--count takes no disk, network card or sockets with --jail");
     }
     if run.parallel.is_some() && run.count.is_none() {
-        return Err("--parallel is for --count".into());
+        return Err("--parallel is for --count");
     }
-    Ok(Command::Run(Box::new(run)))
-}
-
-fn mebibytes(text: &str) -> Result<u64, &'static str> {
-    let (number, unit) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 1 << 30),
-        _ => (text, 1 << 20),
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .map(|bytes| bytes >> 20)
-        .ok_or("give a size such as 128M or 1G")
-}
-
-fn cpus(text: &str) -> Result<u8, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|cpus| (1..=32).contains(cpus))
-        .ok_or("give a number of vCPUs from 1 to 32")
-}
-
-fn pages(text: &str) -> Result<Pages, &'static str> {
-    match text {
-        "auto" => Ok(Pages::Auto),
-        "4k" => Ok(Pages::Small),
-        "thp" => Ok(Pages::Transparent),
-        "2m" => Ok(Pages::Huge),
-        _ => Err("use auto, 4k, thp or 2m"),
-    }
-}
-
-fn entry(text: &str) -> Result<Protocol, &'static str> {
-    match text {
-        "linux64" => Ok(Protocol::Linux64),
-        "pvh" => Ok(Protocol::Pvh),
-        _ => Err("use linux64 or pvh"),
-    }
-}
-
-fn irqchip(text: &str) -> Result<Irqchip, &'static str> {
-    match text {
-        "local" => Ok(Irqchip::Local),
-        "pc" => Ok(Irqchip::Pc),
-        _ => Err("use local or pc"),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|seconds: &f64| *seconds > 0.0)
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or("give a number of seconds above 0")
-}
-
-fn descriptor(text: &str) -> Result<i32, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|fd| *fd >= 0)
-        .ok_or("give an open file descriptor's number")
-}
-
-fn hertz(text: &str) -> Result<u32, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|hz| (1..=1_000_000).contains(hz))
-        .ok_or("give a number from 1 to 1000000")
-}
-
-fn number(text: &str) -> Result<u32, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|number| *number > 0)
-        .ok_or("give a number above 0")
+    Ok(())
 }
 
 #[cfg(test)]
