@@ -6,41 +6,16 @@
 
 mod files;
 mod huge;
+mod mapping;
+mod pages;
 
-use crate::error::{Error, Result, system};
+use crate::error::{Error, Result};
 use crate::layout;
-use rustix::mm::{self, MapFlags, ProtFlags};
-use std::ffi;
+pub(crate) use mapping::Mapping;
+pub use pages::Pages;
 use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
-
-/// What backs guest memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pages {
-    /// What measured best: 4 KiB pages, and transparent huge ones where the kernel lies and where it puts its
-    /// memory map.
-    #[default]
-    Auto,
-    /// 4 KiB pages.
-    Small,
-    /// Transparent huge pages, by madvise.
-    Transparent,
-    /// 2 MiB pages of the hugetlbfs pool; transparent ones where that has too few.
-    Huge,
-}
-
-impl Pages {
-    /// The name that the report gives.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Pages::Auto | Pages::Small => "4k",
-            Pages::Transparent => "thp",
-            Pages::Huge => "2m",
-        }
-    }
-}
 
 /// A guest's RAM.
 #[derive(Debug)]
@@ -56,12 +31,8 @@ pub struct GuestMemory {
     /// Where files are copied instead of mapped, since a mapping is made of small pages.
     copied: Range<u64>,
     /// Mappings of the files that were copied.
-    sources: Vec<(*mut ffi::c_void, usize)>,
+    sources: Vec<Mapping>,
 }
-
-/// The mapping that guest memory lies in, and its length: there as long as anybody keeps it.
-#[derive(Debug)]
-pub(crate) struct Mapping(*mut ffi::c_void, usize);
 
 /// One stretch of guest-physical addresses, for `KVM_SET_USER_MEMORY_REGION` and the memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,25 +66,12 @@ impl GuestMemory {
     }
 
     fn map(len: u64, pages: Pages) -> Result<Self> {
-        let mut flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // Room to start at a multiple of a huge page, which kernels before 6.7 do not see to themselves.
-        let mut mapped = len + huge::PAGE;
-        if pages == Pages::Huge {
-            flags |= MapFlags::HUGETLB | MapFlags::HUGE_2MB;
-            // Without NORESERVE the kernel refuses now what it would otherwise answer later with SIGBUS.
-            flags -= MapFlags::NORESERVE;
-            mapped = len.next_multiple_of(huge::PAGE);
-        }
-        let mapped = mapped as usize;
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice aliases nothing.
-        let mapping = unsafe { mm::mmap_anonymous(ptr::null_mut(), mapped, access, flags) };
-        let mapping = mapping.map_err(system("mmap of guest memory"))?;
-        let base = mapping.map_addr(|address| address.next_multiple_of(huge::PAGE as usize));
+        let mapping = Mapping::anonymous(len, pages)?;
+        let start = mapping.start();
         let mut memory = GuestMemory {
-            base: base.cast(),
+            base: start.map_addr(|address| address.next_multiple_of(huge::PAGE as usize)),
             len,
-            mapping: Arc::new(Mapping(mapping, mapped)),
+            mapping: Arc::new(mapping),
             sources: Vec::new(),
             pages,
             huge: false,
@@ -235,27 +193,6 @@ impl GuestMemory {
     }
 }
 
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours and nothing refers to it any more. An error would leak it: harmless.
-        let _ = unsafe { mm::munmap(self.0, self.1) };
-    }
-}
-
-// SAFETY: the mapping is valid in every thread, and it is never looked into through this.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Drop for GuestMemory {
-    fn drop(&mut self) {
-        for &(start, len) in &self.sources {
-            // SAFETY: the mapping is ours and nothing refers to it any more. An error would leak it: harmless.
-            let _ = unsafe { mm::munmap(start, len) };
-        }
-    }
-}
-
 // SAFETY: the mapping is valid in every thread, and all access goes through bounded copies.
 unsafe impl Send for GuestMemory {}
 // SAFETY: as above; a racing guest or thread can only change the bytes that a copy sees.
@@ -264,7 +201,6 @@ unsafe impl Sync for GuestMemory {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[test]
     fn accesses_are_bounded() {
@@ -290,40 +226,6 @@ mod tests {
         assert_eq!(regions, [(0, 3 << 30), (4 << 30, 1 << 30)]);
         memory.write((5 << 30) - 1, b"x").unwrap();
         assert!(memory.write((3 << 30) - 1, b"xx").is_err());
-    }
-
-    #[test]
-    fn a_file_reads_back_whatever_the_pages() {
-        const MIB: usize = 1 << 20;
-        let bytes: Vec<u8> = (0..6 * MIB as u32)
-            .map(|at| (at / 4096) as u8 ^ at as u8)
-            .collect();
-        let mut file = tempfile::tempfile().unwrap();
-        io::Write::write_all(&mut file, &bytes).unwrap();
-        for pages in [Pages::Auto, Pages::Small, Pages::Transparent] {
-            let mut memory = GuestMemory::new(16, pages).unwrap();
-            // From inside a huge page to inside another, both ends odd.
-            let (gpa, len) = ((3 * MIB) as u64, bytes.len() - 5);
-            memory.expect_kernel(gpa..gpa + len as u64);
-            memory.place(&file, 4096, gpa, len as u64 - 4096).unwrap();
-            let mut back = vec![0; len - 4096];
-            memory.read(gpa, &mut back).unwrap();
-            assert!(back == bytes[4096..len], "{pages:?}");
-            assert!(memory.place(&file, 4096, gpa, bytes.len() as u64).is_err());
-        }
-    }
-
-    #[test]
-    fn a_kernel_that_ends_anywhere_is_no_panic() {
-        let mut memory = GuestMemory::new(16, Pages::Auto).unwrap();
-        for kernel in [
-            0..u64::MAX,
-            u64::MAX - 1..u64::MAX,
-            0..0,
-            1 << 20..(1 << 20) + 24,
-        ] {
-            memory.expect_kernel(kernel);
-        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Files in guest memory: mapped where pages are small, copied where they are huge.
 
-use super::GuestMemory;
+use super::{GuestMemory, Mapping};
 use crate::layout;
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::fs::File;
@@ -67,20 +67,11 @@ impl GuestMemory {
     /// as guest memory: unmapping it takes 0.5, and a boot has not to wait for that.
     fn copy_file(&mut self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
         let to = self.at(gpa, len as usize).map_err(io::Error::other)?;
-        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing. `to` is `len` bytes of guest
-        // memory, which is another mapping, so the two do not overlap.
-        unsafe {
-            let from = mm::mmap(
-                ptr::null_mut(),
-                len as usize,
-                ProtFlags::READ,
-                MapFlags::PRIVATE,
-                file,
-                offset,
-            )?;
-            ptr::copy_nonoverlapping(from.cast::<u8>(), to, len as usize);
-            self.sources.push((from, len as usize));
-        }
+        let from = Mapping::of_file(file, offset, len as usize)?;
+        // SAFETY: `from` has `len` bytes, and so has guest memory at `to` (checked by `at`), which is another mapping, so
+        // the two do not overlap.
+        unsafe { ptr::copy_nonoverlapping(from.start(), to, len as usize) };
+        self.sources.push(from);
         Ok(())
     }
 
@@ -98,5 +89,32 @@ impl GuestMemory {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Pages;
+
+    #[test]
+    fn a_file_reads_back_whatever_the_pages() {
+        const MIB: usize = 1 << 20;
+        let bytes: Vec<u8> = (0..6 * MIB as u32)
+            .map(|at| (at / 4096) as u8 ^ at as u8)
+            .collect();
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, &bytes).unwrap();
+        for pages in [Pages::Auto, Pages::Small, Pages::Transparent] {
+            let mut memory = GuestMemory::new(16, pages).unwrap();
+            // From inside a huge page to inside another, both ends odd.
+            let (gpa, len) = ((3 * MIB) as u64, bytes.len() - 5);
+            memory.expect_kernel(gpa..gpa + len as u64);
+            memory.place(&file, 4096, gpa, len as u64 - 4096).unwrap();
+            let mut back = vec![0; len - 4096];
+            memory.read(gpa, &mut back).unwrap();
+            assert!(back == bytes[4096..len], "{pages:?}");
+            assert!(memory.place(&file, 4096, gpa, bytes.len() as u64).is_err());
+        }
     }
 }

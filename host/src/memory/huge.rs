@@ -83,3 +83,21 @@ impl GuestMemory {
         told == 0 && resident & 1 != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_ends_anywhere_is_no_panic() {
+        let mut memory = GuestMemory::new(16, Pages::Auto).unwrap();
+        for kernel in [
+            0..u64::MAX,
+            u64::MAX - 1..u64::MAX,
+            0..0,
+            1 << 20..(1 << 20) + 24,
+        ] {
+            memory.expect_kernel(kernel);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Mappings of this process that are unmapped when nobody keeps them any more.
+
+use super::{Pages, huge};
+use crate::error::{Result, system};
+use rustix::mm::{self, MapFlags, ProtFlags};
+use std::ffi;
+use std::fs::File;
+use std::io;
+use std::ptr;
+
+/// A mapping of our own, there as long as anybody keeps this.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: *mut ffi::c_void,
+    len: usize,
+}
+
+impl Mapping {
+    /// Zeroed memory that a guest may have, `len` bytes of it from the first multiple of a huge page on. Pages of the
+    /// pool are reserved now; of others, none is there before it is touched.
+    ///
+    /// # Errors
+    /// [`crate::Error::System`]: too few pages in the pool, or no room.
+    pub(super) fn anonymous(len: u64, pages: Pages) -> Result<Self> {
+        let (flags, len) = match pages {
+            // Without NORESERVE the kernel refuses now what it would otherwise answer later with SIGBUS.
+            Pages::Huge => (
+                MapFlags::HUGETLB | MapFlags::HUGE_2MB,
+                len.next_multiple_of(huge::PAGE),
+            ),
+            // Room to start at a multiple of a huge page, which kernels before 6.7 do not see to themselves.
+            _ => (MapFlags::NORESERVE, len + huge::PAGE),
+        };
+        let len = len as usize;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice aliases nothing.
+        let start =
+            unsafe { mm::mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE | flags) };
+        let start = start.map_err(system("mmap of guest memory"))?;
+        Ok(Self { start, len })
+    }
+
+    /// `len` bytes of a file, to be read.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub(super) fn of_file(file: &File, offset: u64, len: usize) -> io::Result<Self> {
+        let (access, flags) = (ProtFlags::READ, MapFlags::PRIVATE);
+        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
+        let start = unsafe { mm::mmap(ptr::null_mut(), len, access, flags, file, offset) }?;
+        Ok(Self { start, len })
+    }
+
+    /// Its first byte. What lies there is never looked into through this.
+    pub(super) fn start(&self) -> *mut u8 {
+        self.start.cast()
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and nothing refers to it any more. An error would leak it: harmless.
+        let _ = unsafe { mm::munmap(self.start, self.len) };
+    }
+}
+
+// SAFETY: the mapping is valid in every thread, and it is never looked into through this.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
