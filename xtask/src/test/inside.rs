@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -16,7 +16,10 @@ use crate::payload::read;
 use crate::ui::Ui;
 use crate::userland;
 
-/// How the runner is started there, with profile `default`; more options and a program may follow.
+/// Where busybox is here.
+const BUSYBOX_HERE: &str = "/bin/busybox";
+
+/// How the runner is started there; more options and a program may follow.
 pub(crate) const RUNNER: &str =
     "/lab/jiffy run --quiet --kernel /lab/vmlinux --initrd /lab/initramfs";
 
@@ -26,67 +29,93 @@ pub(crate) const PEER: &str = "/lab/peer";
 /// Where busybox is there, whatever runs.
 pub(crate) const BUSYBOX: &str = "/lab/busybox";
 
-/// Runs busybox' shell in the lab, and gives what it printed; `$1` and so on are `arguments`.
+/// A lab, with the runner, a guest's kernel and initramfs, the peer and busybox as files in /lab.
+pub(crate) struct Lab {
+    /// What the guest is built of.
+    pub(crate) profile: &'static str,
+    /// Memory for guests, in MiB.
+    pub(crate) memory_mib: u64,
+    /// The longest that the program may run: emulated guests on a busy machine.
+    pub(crate) timeout: Duration,
+    /// Options of QEMU for the devices that its guests are given.
+    pub(crate) devices: Vec<OsString>,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self {
+            profile: "default",
+            memory_mib: 256,
+            timeout: Duration::from_secs(120),
+            devices: Vec::new(),
+        }
+    }
+}
+
+impl Lab {
+    /// Runs a program of this machine there, which must succeed, and gives what it printed.
+    pub(crate) fn run<'a>(
+        self,
+        context: &Context<'_>,
+        program: &Path,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Result<String> {
+        let (layout, ui) = (context.layout, Ui::new(true));
+        let options = BuildOptions::of_test(self.profile, context.source);
+        let guest = build::build(layout, &ui, &options, false)?;
+        let files = [
+            ("lab/jiffy", userland::runner(layout)?),
+            ("lab/peer", userland::peer(layout)?),
+            ("lab/busybox", BUSYBOX_HERE.into()),
+            ("lab/vmlinux", guest.vmlinux),
+            ("lab/initramfs", guest.initramfs.context("no initramfs")?),
+        ];
+        let job = Job {
+            program: program.to_owned(),
+            arguments: arguments.into_iter().map(OsString::from).collect(),
+            programs: Vec::new(),
+            files: files
+                .iter()
+                .map(|(name, path)| Ok(((*name).to_owned(), read(path)?)))
+                .collect::<Result<_>>()?,
+            devices: self.devices,
+            memory_mib: self.memory_mib,
+            timeout: self.timeout,
+            stdout: Box::new(io::sink()),
+        };
+        lab::printed(layout, &ui, &Cache::open()?, &options, job)
+    }
+
+    /// Runs busybox' shell there, and gives what it printed; `$1` and so on are `arguments`.
+    pub(crate) fn shell(
+        self,
+        context: &Context<'_>,
+        script: &str,
+        arguments: &[&str],
+    ) -> Result<String> {
+        let words = [&["sh", "-c", script, "sh"], arguments].concat();
+        self.run(context, Path::new(BUSYBOX_HERE), words)
+    }
+}
+
+/// Runs busybox' shell in a lab with these disks, and gives what it printed; `$1` and so on are `arguments`.
 pub(crate) fn shell(
     context: &Context<'_>,
     disks: &InLab,
     script: &str,
     arguments: &[&str],
 ) -> Result<String> {
-    let words = ["sh", "-c", script, "sh"]
-        .into_iter()
-        .chain(arguments.iter().copied());
-    run(context, Path::new("/bin/busybox"), words, disks)
+    let lab = Lab {
+        devices: disks.qemu.clone(),
+        ..Lab::default()
+    };
+    lab.shell(context, script, arguments)
 }
 
 /// Runs the tests' peer in the lab, and gives what it printed.
 pub(crate) fn peer<'a>(
     context: &Context<'_>,
-    arguments: impl Iterator<Item = &'a str>,
+    arguments: impl IntoIterator<Item = &'a str>,
 ) -> Result<String> {
-    run(
-        context,
-        &userland::peer(context.layout)?,
-        arguments,
-        &InLab::default(),
-    )
-}
-
-fn run<'a>(
-    context: &Context<'_>,
-    program: &Path,
-    arguments: impl Iterator<Item = &'a str>,
-    disks: &InLab,
-) -> Result<String> {
-    let (layout, ui) = (context.layout, Ui::new(true));
-    let options = BuildOptions {
-        profile: "default".to_owned(),
-        source: context.source.clone(),
-        jobs: None,
-        install: false,
-        quiet: true,
-        json: false,
-    };
-    let guest = build::build(layout, &ui, &options, false)?;
-    let file =
-        |path: &str, from: PathBuf| Ok((path.trim_start_matches('/').to_owned(), read(&from)?));
-    let job = Job {
-        program: program.to_owned(),
-        arguments: arguments.map(OsString::from).collect(),
-        programs: Vec::new(),
-        files: [
-            file("lab/jiffy", userland::runner(layout)?),
-            file(PEER, userland::peer(layout)?),
-            file(BUSYBOX, "/bin/busybox".into()),
-            file("lab/vmlinux", guest.vmlinux),
-            file("lab/initramfs", guest.initramfs.context("no initramfs")?),
-        ]
-        .into_iter()
-        .collect::<Result<_>>()?,
-        devices: disks.qemu.clone(),
-        memory_mib: 256,
-        timeout: Duration::from_secs(120),
-        stdout: Box::new(io::sink()),
-    };
-    lab::printed(layout, &ui, &Cache::open()?, &options, job)
+    Lab::default().run(context, &userland::peer(context.layout)?, arguments)
 }

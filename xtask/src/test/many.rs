@@ -1,23 +1,17 @@
 //! Many machines in one process: in the lab, and on this machine's KVM.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use super::command::Run;
+use super::inside::Lab;
 use super::{Check, Context};
-use crate::build::{self, BuildOptions};
-use crate::cache::Cache;
-use crate::lab::{self, Job};
-use crate::payload::read;
-use crate::ui::Ui;
 use crate::userland;
 
 /// As many as are ready at once.
@@ -34,9 +28,6 @@ const LOAD_US: f64 = 100.0;
 /// What the process has for each machine beside the guest's pages, at most, in KiB.
 const RSS_KIB: f64 = 512.0;
 
-/// Emulated guests on a busy machine.
-const TIMEOUT: u64 = 120;
-
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
     vec![
@@ -49,31 +40,17 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 fn in_lab(context: &Context<'_>) -> Result<()> {
-    let options = BuildOptions::of_test("min", context.source);
-    let ui = Ui::new(true);
-    let min = build::build(context.layout, &ui, &options, false)?;
-    let initramfs = min.initramfs.context("min has no initramfs")?;
-    let files = ["run", "--kernel", "/lab/vmlinux", "--initrd", "/lab/cpio"];
-    let shape = ["--count", MACHINES, "--parallel", MACHINES];
-    let more = ["--memory", MEMORY, "--pages", "4k", "--json"];
-    let job = Job {
-        program: userland::runner(context.layout)?,
-        arguments: [&files[..], &shape, &more]
-            .concat()
-            .into_iter()
-            .map(OsString::from)
-            .collect(),
-        programs: Vec::new(),
-        files: vec![
-            ("lab/vmlinux".to_owned(), read(&min.vmlinux)?),
-            ("lab/cpio".to_owned(), read(&initramfs)?),
-        ],
-        devices: Vec::new(),
+    let lab = Lab {
+        profile: "min",
         memory_mib: LAB_MEMORY_MIB,
-        timeout: Duration::from_secs(TIMEOUT),
-        stdout: Box::new(io::sink()),
+        ..Lab::default()
     };
-    let said = lab::printed(context.layout, &ui, &Cache::open()?, &options, job)?;
+    let runner = userland::runner(context.layout)?;
+    let files = "run --kernel /lab/vmlinux --initrd /lab/initramfs --json";
+    let shape = ["--count", MACHINES, "--parallel", MACHINES];
+    let memory = ["--memory", MEMORY, "--pages", "4k"];
+    let words = files.split(' ').chain(shape).chain(memory);
+    let said = lab.run(context, &runner, words)?;
     let report: Value = serde_json::from_str(&said)?;
     outcomes(&report, &["ready"; 64])?;
     let loads = runs(&report)?
