@@ -7,9 +7,9 @@ mod vmm;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::boot::{self, On};
 use crate::build::BuildOptions;
 use crate::failure::fault;
+use crate::kvm::{On, measured_on};
 use crate::layout::Layout;
 
 /// What is measured.
@@ -54,7 +54,7 @@ pub(crate) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
 
 /// The kind of KVM that is measured on.
 fn kvm(layout: &Layout, options: &BenchOptions) -> Result<String> {
-    let kvm = boot::measured_on(layout, options.on)?;
+    let kvm = measured_on(layout, options.on)?;
     if kvm == "none" {
         return Err(fault(
             "this machine's KVM cannot be used; `--on lab` needs none",

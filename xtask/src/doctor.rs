@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use crate::boot::{self, Probe};
+use crate::kvm::{Probe, probe};
 use crate::layout::Layout;
 use crate::ui::print;
 
@@ -54,7 +54,7 @@ struct Report {
 
 /// Runs the command.
 pub(crate) fn run(layout: &Layout, options: &DoctorOptions) -> Result<ExitCode> {
-    let probe = boot::probe(layout)?;
+    let probe = probe(layout)?;
     let mut checks = vec![kvm(&probe)];
     checks.extend(settings::findings(Path::new("/")));
     let report = Report {

@@ -15,6 +15,7 @@ mod foreign;
 mod guest;
 mod install;
 mod kernel;
+mod kvm;
 mod lab;
 mod layout;
 mod make;

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
 use super::BenchOptions;
-use crate::boot;
 use crate::cache::Cache;
 use crate::install::{self, Need};
+use crate::kvm::LAB;
 use crate::lab::{self, Job};
 use crate::layout::Layout;
 use crate::payload::read;
@@ -62,7 +62,7 @@ pub(super) fn run(
     kvm: &str,
     race: Race,
 ) -> Result<String> {
-    let in_lab = kvm == boot::LAB;
+    let in_lab = kvm == LAB;
     let mut arguments = vec![OsString::from(options.runs.to_string())];
     let mut files = race.files;
     for (number, command) in race.commands.into_iter().enumerate() {
@@ -166,7 +166,7 @@ fn spread(values: impl Iterator<Item = f64>) -> Spread {
 
 /// What times on this kind of KVM are called.
 pub(super) fn unit(kvm: &str) -> &'static str {
-    if kvm == boot::LAB { "lab ms" } else { "ms" }
+    if kvm == LAB { "lab ms" } else { "ms" }
 }
 
 /// A cell of a table: the median, and the 90th percentile.

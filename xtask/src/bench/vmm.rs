@@ -15,6 +15,7 @@ use super::stopwatch::{self, MEMORY_MIB, Race, Spread, Word, shown};
 use crate::build;
 use crate::failure::{fault, usage};
 use crate::install::{self, Need};
+use crate::kvm::LAB;
 use crate::layout::Layout;
 use crate::ui::{Ui, print};
 use crate::userland;
@@ -95,7 +96,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let program = PathBuf::from(QEMU);
     let vmms = [
         ours(userland::runner(layout)?, guest()),
-        qemu(&program, guest(), kvm == crate::boot::LAB),
+        qemu(&program, guest(), kvm == LAB),
     ];
     let (names, commands): (Vec<_>, Vec<_>) = vmms
         .into_iter()

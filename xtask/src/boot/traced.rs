@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{BootOptions, LAB, Vmm, files, measured_on, on_this_machine, runner_options};
+use super::qemu::Vmm;
+use super::{BootOptions, files, on_this_machine};
 use crate::cache::Cache;
 use crate::failure::{FAULT, usage};
 use crate::install::{self, Need};
+use crate::kvm::{LAB, measured_on};
 use crate::lab;
 use crate::layout::Layout;
 use crate::ui::Ui;
@@ -37,7 +39,7 @@ pub(crate) fn trace(
     }
     let kvm = measured_on(layout, options.on)?;
     let (kernel, initrds) = files(layout, ui, options, kvm == "software")?;
-    let mut args = runner_options(options);
+    let mut args = options.runner();
     // Ours are the trace's; the runner keeps its own off our stdout.
     args.retain(|arg| arg != "--json");
     args.extend(["--sample-hz".into(), hz.to_string().into()]);

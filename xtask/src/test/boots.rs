@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::command::Run;
 use super::{Check, Context};
-use crate::boot::probe;
+use crate::kvm::probe;
 use crate::layout::Layout;
 
 /// Compiling a kernel on a slow machine.
