@@ -1,6 +1,6 @@
 //! A network card's packets, when the driver's room for them is less than they need.
 
-use super::{BUFFERS, Driver, LENGTH, WRITE};
+use super::{BUFFERS, Driver, LENGTH, WRITE, begin};
 use crate::devices::Device;
 use crate::devices::net::Net;
 use std::fs::File;
@@ -10,11 +10,13 @@ use std::os::unix::net::UnixDatagram;
 /// Feature: a packet may lie in several buffers (virtio 1.2, 5.1.3).
 const MRG_RXBUF: u64 = 1 << 15;
 
-/// A card with one packet of this length waiting, and the other end of its wire.
-fn card(len: usize) -> (Net, UnixDatagram) {
+/// A card with packets of these lengths waiting, and the other end of its wire.
+pub(super) fn card(lengths: &[usize]) -> (Net, UnixDatagram) {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    theirs.send(&vec![7; len]).unwrap();
+    for &len in lengths {
+        theirs.send(&vec![7; len]).unwrap();
+    }
     (
         Net::on(File::from(OwnedFd::from(ours)), [2, 0, 0, 0, 0, 1]),
         theirs,
@@ -23,7 +25,7 @@ fn card(len: usize) -> (Net, UnixDatagram) {
 
 #[test]
 fn a_packet_waits_for_all_of_its_room() {
-    let (mut net, _wire) = card(1000);
+    let (mut net, _wire) = card(&[1000]);
     let mut driver = Driver::new(2);
     let mut io = driver.io(MRG_RXBUF);
     driver.request(0, &[(BUFFERS, 600, true)]);
@@ -38,7 +40,7 @@ fn a_packet_waits_for_all_of_its_room() {
 
 #[test]
 fn a_packet_larger_than_all_room_is_lost() {
-    let (mut net, wire) = card(1000);
+    let (mut net, wire) = card(&[1000]);
     let mut driver = Driver::new(2);
     let mut io = driver.io(MRG_RXBUF);
     for _ in 0..LENGTH {
@@ -49,9 +51,7 @@ fn a_packet_larger_than_all_room_is_lost() {
     // The next one is not held up.
     wire.send(&[7; 60]).unwrap();
     driver.request(0, &[(BUFFERS, 100, true)]);
-    io.rings
-        .iter_mut()
-        .for_each(crate::devices::ring::Ring::begin);
+    begin(&mut io);
     net.polled(&mut io, &[]).unwrap();
     assert_eq!(driver.used(0), (LENGTH + 1, 60));
 }

@@ -2,6 +2,7 @@
 
 use super::{BUFFERS, Driver};
 use crate::devices::block::{Block, Disk};
+use crate::error::Result;
 use std::fs;
 use std::path::PathBuf;
 use tempfile::NamedTempFile;
@@ -24,13 +25,16 @@ impl Bench {
         Bench { file, read_only }
     }
 
-    fn block(&self) -> Block {
+    fn open(&self, read_only: bool) -> Result<Block> {
         Block::open(&Disk {
             path: self.file.path().into(),
-            read_only: self.read_only,
+            read_only,
             direct: false,
         })
-        .unwrap()
+    }
+
+    fn block(&self) -> Block {
+        self.open(self.read_only).unwrap()
     }
 
     /// One request; its status, the length written, and what is at [`DATA`] afterwards.
@@ -140,18 +144,11 @@ fn a_read_only_disk_is_not_written() {
 fn a_disk_has_one_writer() {
     let bench = Bench::new(false);
     let held = bench.block();
-    let again = |read_only| {
-        Block::open(&Disk {
-            path: bench.file.path().into(),
-            read_only,
-            direct: false,
-        })
-    };
-    let error = again(false).unwrap_err().to_string();
+    let error = bench.open(false).unwrap_err().to_string();
     assert!(error.contains("another process uses it"), "{error}");
-    assert!(again(true).is_err());
+    assert!(bench.open(true).is_err());
     drop(held);
-    let (one, two) = (again(true), again(true));
+    let (one, two) = (bench.open(true), bench.open(true));
     assert!(one.is_ok() && two.is_ok());
     let missing = Disk {
         path: PathBuf::from("/no/such/disk"),

@@ -1,15 +1,13 @@
 //! A driver that writes whatever it likes: each device serves it or gives up, and neither panics nor hangs nor touches
 //! what is not guest memory.
 
-use super::super::{balloon, block, console, entropy, mmio::Transport, net, vsock};
-use super::{AVAILABLE, Driver, LENGTH, NEXT, TABLE, USED, WRITE};
+use super::super::{balloon, block, console, entropy, mmio::Transport};
+use super::{AVAILABLE, Driver, LENGTH, NEXT, TABLE, USED, WRITE, card, vsock};
 use crate::devices::Device;
 use crate::devices::interrupt::{Controller, Interrupt};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -36,25 +34,9 @@ fn device(kind: usize) -> Box<dyn Device> {
         3 => {
             // Its socket goes with the directory.
             let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("vsock");
-            Box::new(
-                vsock::Vsock::open(&vsock::Sockets {
-                    cid: 3,
-                    path,
-                    jail: None,
-                })
-                .unwrap(),
-            )
+            Box::new(vsock::open(dir.path()))
         }
-        _ => {
-            let (ours, theirs) = UnixDatagram::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
-            for len in [1, 60, 20_000] {
-                theirs.send(&vec![7; len]).unwrap();
-            }
-            let tap = File::from(OwnedFd::from(ours));
-            Box::new(net::Net::on(tap, [2, 0, 0, 0, 0, 1]))
-        }
+        _ => Box::new(card::card(&[1, 60, 20_000]).0),
     }
 }
 

@@ -27,6 +27,11 @@ const BUFFERS: u64 = 0x10_0000;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 
+/// A round of a device's thread begins.
+fn begin(io: &mut Io) {
+    io.rings.iter_mut().for_each(Ring::begin);
+}
+
 /// A driver's side: guest memory with one region of queue parts for each queue.
 struct Driver {
     memory: GuestMemory,
