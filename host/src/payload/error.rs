@@ -3,7 +3,7 @@
 use jiffy_abi::payload::MAX_STRINGS;
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a payload cannot be packed, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,15 @@ pub enum Error {
     /// A program of the guest's own is not looked for.
     #[error("{} is no path in the guest's root: give the program's whole path, from the slash on", .0.display())]
     NotAbsolute(OsString),
+    /// The program is not where it was said to be.
+    #[error("there is no program {} on this machine{}: correct its path; one that is in the guest's root takes --in-guest, and --rootfs of cargo xtask boot",
+        path.display(), leads(path, missing))]
+    NoProgram {
+        /// Where it was said to be.
+        path: PathBuf,
+        /// Where that leads, which is not there.
+        missing: PathBuf,
+    },
     /// A file that is needed cannot be read.
     #[error("cannot read {}, which the guest needs: {why}", path.display())]
     Read {
@@ -85,4 +94,12 @@ pub enum Error {
     /// The archive cannot be written.
     #[error("cannot write the initramfs: {0}")]
     Write(#[from] io::Error),
+}
+
+/// Tells where symbolic links lead, if there are any.
+fn leads(path: &Path, missing: &Path) -> String {
+    if path == missing {
+        return String::new();
+    }
+    format!(", where it leads to {}", missing.display())
 }

@@ -6,6 +6,7 @@ use super::search::{self, Libraries, User};
 use super::tree::{Node, Tree};
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ const SCRIPT_LINE: usize = 256;
 /// # Errors
 /// [`Error`], naming the file that is missing or of no use to the guest.
 pub(crate) fn take(tree: &mut Tree, path: &Path, libraries: &Libraries) -> Result<(), Error> {
+    tree.take(path).map_err(|error| named(error, path))?;
     let mut programs = vec![path.to_owned()];
     let mut scripts = 0;
     while let Some(path) = programs.pop() {
@@ -44,6 +46,19 @@ pub(crate) fn take(tree: &mut Tree, path: &Path, libraries: &Libraries) -> Resul
         programs.extend(interpreters);
     }
     Ok(())
+}
+
+/// A file that is not there is the program's path itself, or where that leads.
+fn named(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Read { path: missing, why }
+            if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+        {
+            let path = path.to_owned();
+            Error::NoProgram { path, missing }
+        }
+        other => other,
+    }
 }
 
 /// The programs that a script's first line names: its interpreter, and the one that `env` is to find for it. None if

@@ -187,9 +187,25 @@ fn what_cannot_run_is_refused() {
     let place = Place::new();
     check(
         &place,
-        take(&place.path("none")),
+        take(&place.path("none/such/program")),
         expect![
-            "cannot read PLACE/none, which the guest needs: No such file or directory (os error 2)"
+            "there is no program PLACE/none/such/program on this machine: correct its path; one that is in the guest's root takes --in-guest, and --rootfs of cargo xtask boot"
+        ],
+    );
+    symlink("none/such", place.path("link")).unwrap();
+    check(
+        &place,
+        take(&place.path("link/program")),
+        expect![
+            "there is no program PLACE/link/program on this machine, where it leads to PLACE/none/such/program: correct its path; one that is in the guest's root takes --in-guest, and --rootfs of cargo xtask boot"
+        ],
+    );
+    let script = place.file("script", 0o755, b"#!/none/such\n");
+    check(
+        &place,
+        take(&script),
+        expect![
+            "cannot read /none/such, which the guest needs: No such file or directory (os error 2)"
         ],
     );
     check(

@@ -78,7 +78,10 @@ impl Tree {
                 let path = path.to_owned();
                 return Err(Error::Hidden { path, mount });
             }
-            match self.take_one(&real)? {
+            let node = self
+                .take_one(&real)
+                .map_err(|error| behind(error, &ahead))?;
+            match node {
                 Node::Link { target } => {
                     links += 1;
                     if links > MAX_LINKS {
@@ -142,6 +145,17 @@ impl Tree {
             self.nodes.insert(real.to_owned(), node);
         }
         Ok(&self.nodes[real])
+    }
+}
+
+/// The error of a directory on the way, as that of what is looked for: the names `ahead` lie behind it.
+fn behind(error: Error, ahead: &[PathBuf]) -> Error {
+    match error {
+        Error::Read { path, why } => Error::Read {
+            path: ahead.iter().rev().fold(path, |path, name| path.join(name)),
+            why,
+        },
+        other => other,
     }
 }
 

@@ -18,7 +18,11 @@ const TABLE: [(&[&str], i32, &str); 13] = [
     (&["boot", "--memory", "lots"], 2, "such as 128M"),
     (&["boot", "--kernel", "no/such/file"], 2, "no/such/file"),
     (&["boot", "--initrd", "no/such/file"], 2, "no/such/file"),
-    (&["boot", "--on", "lab", "--", "/no/such/program"], 2, "/no"),
+    (
+        &["boot", "--on", "lab", "--", "/no/such/program"],
+        2,
+        "no program /no/such/program",
+    ),
     (
         &["boot", "--on", "lab", "--disk", "no/such/disk,ro"],
         2,
