@@ -52,6 +52,8 @@ pub struct Config {
     pub jail: Option<PathBuf>,
     /// Whether the thread is confined by a filter of its system calls before the guest runs; it stays so.
     pub seccomp: bool,
+    /// The program that PID 1 runs, for what is said of it.
+    pub program: Option<PathBuf>,
     /// The profile's name, for the report.
     pub profile: String,
     /// Samples in a second, for a trace.

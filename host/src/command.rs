@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The runner's or the guest's fault.
@@ -154,6 +154,7 @@ pub(crate) fn config(run: &mut Run, streams: u32) -> Result<Config, Error> {
         jail: run.jail.take(),
         seccomp: !run.no_seccomp,
         profile: mem::take(&mut run.profile),
+        program: run.program.first().map(PathBuf::from),
         trace: run.trace.is_some().then_some(run.sample_hz),
     })
 }

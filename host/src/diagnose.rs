@@ -12,6 +12,8 @@ use crate::vm::Vm;
 use crate::watchdog::Stop;
 use jiffy_abi::verdict;
 use kvm_bindings::{kvm_regs, kvm_sregs};
+use std::io;
+use std::path::Path;
 
 /// Exit statuses that the command line documents.
 const TIMED_OUT: u8 = 124;
@@ -79,7 +81,7 @@ pub fn verdict(run: &Run, ports: &Ports, vm: &Vm, config: &Config, kernel: &Kern
             Some(verdict::Verdict::Error(stage, errno)) => Verdict {
                 outcome: Outcome::Crashed,
                 exit_code: FAULT,
-                lines: vec![init_error(stage, errno)],
+                lines: vec![init_error(stage, errno, config.program.as_deref())],
             },
             None => silent_end(run, vm, kernel, bad),
         },
@@ -94,9 +96,22 @@ fn exited(status: u8) -> Verdict {
     }
 }
 
-fn init_error(stage: verdict::Stage, errno: u16) -> String {
-    let reason = std::io::Error::from_raw_os_error(i32::from(errno));
-    format!("PID 1 failed at {}: {reason}", stage.name())
+fn init_error(stage: verdict::Stage, errno: u16, program: Option<&Path>) -> String {
+    let reason = io::Error::from_raw_os_error(i32::from(errno));
+    let what = stage.name();
+    let Some(program) = program.filter(|_| stage == verdict::Stage::Exec) else {
+        return format!("PID 1 failed at {what}: {reason}");
+    };
+    let advice = match reason.kind() {
+        io::ErrorKind::NotFound => {
+            "; give the path that it has in the guest's root, where its interpreter or loader has to be too"
+        }
+        _ => "",
+    };
+    format!(
+        "PID 1 failed at {what} of {}: {reason}{advice}",
+        program.display()
+    )
 }
 
 /// A guest that ended without a word is ready, if that is all that was asked of it; else it panicked or crashed.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use jiffy_abi::payload::{ROOT, TERMINAL};
+use jiffy_abi::payload::TERMINAL;
 
 use crate::failure::usage;
 use crate::layout::Layout;
@@ -53,7 +53,7 @@ pub(crate) struct InLab {
     disks: usize,
     /// An archive to be unpacked before PID 1's own.
     pub(crate) archive: Option<PathBuf>,
-    /// Flags of the payload.
+    /// Flags of the payload, where it is taken along from this machine.
     pub(crate) flags: u32,
 }
 
@@ -119,7 +119,6 @@ impl DeviceOptions {
         };
         match self.root(layout)? {
             Some(Root::Disk(disk)) => {
-                lab.flags |= ROOT;
                 lab.add_disk("--root", &disk)?;
             }
             Some(Root::Archive(file)) => lab.archive = Some(file),

@@ -205,15 +205,14 @@ fn inside(run: &Run) -> Result<Inside> {
     if let Some(payload) = &run.payload {
         // A terminal stays here: the lab takes its input whole, before it starts.
         let stdin = !io::stdin().is_terminal();
-        let mut flags = run.devices.flags;
-        if stdin && flags & TERMINAL == 0 {
-            flags |= STDIN;
+        if payload.in_guest().is_none() {
+            let mut flags = run.devices.flags;
+            if stdin && flags & TERMINAL == 0 {
+                flags |= STDIN;
+            }
+            let archive = payload.archive(flags)?;
+            option("--initrd", "lab/payload.cpio".to_owned(), archive);
         }
-        option(
-            "--initrd",
-            "lab/payload.cpio".to_owned(),
-            payload.archive(flags)?,
-        );
         if stdin {
             let mut bytes = Vec::new();
             io::stdin()
@@ -223,6 +222,10 @@ fn inside(run: &Run) -> Result<Inside> {
         }
     }
     arguments.extend(run.options.iter().chain(&run.devices.runner).cloned());
+    if let Some(words) = run.payload.as_ref().and_then(Payload::in_guest) {
+        arguments.extend(["--in-guest", "--"].map(Into::into));
+        arguments.extend(words.cloned());
+    }
     Ok(Inside { files, arguments })
 }
 

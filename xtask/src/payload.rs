@@ -32,7 +32,13 @@ impl Payload {
         self.archive(0).map(|_| ())
     }
 
-    /// The archive to put behind the base initramfs.
+    /// The program and its arguments, if the program is in the guest's root.
+    pub(crate) fn in_guest(&self) -> Option<impl Iterator<Item = &OsString>> {
+        let words = [&self.program].into_iter().chain(&self.args);
+        self.in_guest.then_some(words)
+    }
+
+    /// The archive to put behind the base initramfs; `flags` are those of [`jiffy_abi::payload`].
     pub(crate) fn archive(&self, flags: u32) -> Result<Vec<u8>> {
         if self.in_guest {
             let environment = jiffy::payload::guest_environment();

@@ -123,15 +123,16 @@ fn root(context: &Context<'_>) -> Result<()> {
     for root in [&tree, &image] {
         let root = root.to_str().context("a path of ours")?;
         let args = ["boot", "--on", "lab", "--quiet", "--rootfs", root];
-        let program = ["--", "/bin/busybox", "sh", "-c", script];
-        Run::xtask(
-            args.into_iter()
-                .chain(context.source.arguments())
-                .chain(program),
-        )?
-        .run(context)?
-        .ended_with(0)?
-        .printed("busybox\nsh\n")?;
+        let boot = |program: &[&str]| {
+            let words = args.into_iter().chain(context.source.arguments());
+            Run::xtask(words.chain(program.iter().copied()))?.run(context)
+        };
+        boot(&["--", "/bin/busybox", "sh", "-c", script])?
+            .ended_with(0)?
+            .printed("busybox\nsh\n")?;
+        boot(&["--", "/no/such/program"])?
+            .ended_with(125)?
+            .complained("exec of /no/such/program")?;
     }
     ensure!(
         !tree.join("left").exists(),
