@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
+use std::ops::Range;
 
 const PRESENT: u64 = 1;
 const LARGE: u64 = 1 << 7;
@@ -38,28 +39,36 @@ pub fn translate(memory: &GuestMemory, cr3: u64, address: u64) -> Result<(u64, u
 ///
 /// # Errors
 /// As [`translate`]; the front of `into` may have been filled by then.
-pub fn read(memory: &GuestMemory, cr3: u64, mut address: u64, mut into: &mut [u8]) -> Result<()> {
-    while !into.is_empty() {
-        let (gpa, room) = translate(memory, cr3, address)?;
-        let (now, later) = into.split_at_mut(room.min(into.len()));
-        memory.read(gpa, now)?;
-        address = address.wrapping_add(now.len() as u64);
-        into = later;
-    }
-    Ok(())
+pub fn read(memory: &GuestMemory, cr3: u64, address: u64, into: &mut [u8]) -> Result<()> {
+    pages(memory, cr3, address, into.len(), |gpa, part| {
+        memory.read(gpa, &mut into[part])
+    })
 }
 
 /// Writes guest-virtual memory, page by page, whatever the page's permissions.
 ///
 /// # Errors
 /// As [`translate`]; the front of `bytes` may have been written by then.
-pub fn write(memory: &GuestMemory, cr3: u64, mut address: u64, mut bytes: &[u8]) -> Result<()> {
-    while !bytes.is_empty() {
-        let (gpa, room) = translate(memory, cr3, address)?;
-        let (now, later) = bytes.split_at(room.min(bytes.len()));
-        memory.write(gpa, now)?;
-        address = address.wrapping_add(now.len() as u64);
-        bytes = later;
+pub fn write(memory: &GuestMemory, cr3: u64, address: u64, bytes: &[u8]) -> Result<()> {
+    pages(memory, cr3, address, bytes.len(), |gpa, part| {
+        memory.write(gpa, &bytes[part])
+    })
+}
+
+/// Calls `each` for every page's part of `len` bytes, with its guest-physical address.
+fn pages(
+    memory: &GuestMemory,
+    cr3: u64,
+    address: u64,
+    len: usize,
+    mut each: impl FnMut(u64, Range<usize>) -> Result<()>,
+) -> Result<()> {
+    let mut done = 0;
+    while done < len {
+        let (gpa, room) = translate(memory, cr3, address.wrapping_add(done as u64))?;
+        let end = done + room.min(len - done);
+        each(gpa, done..end)?;
+        done = end;
     }
     Ok(())
 }

@@ -27,6 +27,9 @@ enum Way {
     ToFile,
 }
 
+/// `readv` or `writev`.
+type AtOnce = unsafe extern "C" fn(libc::c_int, *const libc::iovec, libc::c_int) -> libc::ssize_t;
+
 impl<'m> Buffers<'m> {
     /// Adds a stretch behind the others.
     pub fn push(&mut self, slice: VolatileSlice<'m>) {
@@ -150,15 +153,7 @@ impl<'m> Buffers<'m> {
     /// # Errors
     /// What the kernel answered.
     pub fn send(&self, to: &impl AsRawFd) -> io::Result<usize> {
-        let vectors = self.vectors();
-        // SAFETY: as in `transfer`.
-        checked(unsafe {
-            libc::writev(
-                to.as_raw_fd(),
-                vectors.as_ptr(),
-                vectors.len() as libc::c_int,
-            )
-        })
+        self.at_once(libc::writev, to)
     }
 
     /// Receives what is there, at most as much as fits; gives how many bytes came.
@@ -166,15 +161,14 @@ impl<'m> Buffers<'m> {
     /// # Errors
     /// What the kernel answered.
     pub fn receive(&self, from: &impl AsRawFd) -> io::Result<usize> {
+        self.at_once(libc::readv, from)
+    }
+
+    fn at_once(&self, call: AtOnce, file: &impl AsRawFd) -> io::Result<usize> {
         let vectors = self.vectors();
-        // SAFETY: as in `transfer`.
-        checked(unsafe {
-            libc::readv(
-                from.as_raw_fd(),
-                vectors.as_ptr(),
-                vectors.len() as libc::c_int,
-            )
-        })
+        let (fd, count) = (file.as_raw_fd(), vectors.len() as libc::c_int);
+        // SAFETY: as in `transfer`; the call is one of the two.
+        checked(unsafe { call(fd, vectors.as_ptr(), count) })
     }
 
     /// Gives the whole pages among them back to the host, which has others, without these contents, when they are touched

@@ -98,11 +98,7 @@ pub fn with_payload(
         );
     }
     let bytes = payload_file(path.as_os_str(), args, env, flags)?;
-    let path = payload::PATH.trim_start_matches('/');
-    tree.add(path, Node::File { mode: 0o600, bytes });
-    let mut archive = Vec::new();
-    cpio::write(&tree, &mut archive)?;
-    Ok(archive)
+    with_file(tree, bytes)
 }
 
 /// The archive that goes behind [`base`]'s to run a program of the guest's own: the payload file alone. `program` is a
@@ -119,8 +115,11 @@ pub fn in_guest(
     if !program.as_bytes().starts_with(b"/") {
         return Err(Error::NotAbsolute(program.to_owned()));
     }
-    let bytes = payload_file(program, args, env, flags)?;
-    let mut tree = Tree::default();
+    with_file(Tree::default(), payload_file(program, args, env, flags)?)
+}
+
+/// The archive of a tree with the payload file in it.
+fn with_file(mut tree: Tree, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
     let path = payload::PATH.trim_start_matches('/');
     tree.add(path, Node::File { mode: 0o600, bytes });
     let mut archive = Vec::new();
