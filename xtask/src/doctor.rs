@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::kvm::{Probe, probe};
 use crate::layout::Layout;
-use crate::ui::print;
+use crate::ui::show;
 
 const EXAMPLES: &str = "\
 Exit status: 0, or 1 where no VM can run on this machine's KVM.
@@ -63,9 +63,7 @@ pub(crate) fn run(layout: &Layout, options: &DoctorOptions) -> Result<ExitCode> 
         usable: probe.kind != "none",
         checks,
     };
-    print(&if options.json {
-        serde_json::to_string(&report)?
-    } else {
+    show(&report, options.json, |report| {
         let lines: Vec<_> = report.checks.iter().map(Finding::line).collect();
         lines.join("\n")
     })?;

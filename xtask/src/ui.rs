@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
 /// Without a terminal, a line each time this many per cent more are done.
 const PLAIN_PERCENT: u64 = 25;
@@ -20,6 +21,15 @@ pub(crate) fn print(line: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Prints a report: as one JSON object, or as text for a person.
+pub(crate) fn show<R: Serialize>(report: &R, json: bool, text: fn(&R) -> String) -> Result<()> {
+    print(&if json {
+        serde_json::to_string(report)?
+    } else {
+        text(report)
+    })
 }
 
 /// Prints a line for a person on stderr. When that fails there is nowhere left to say so.

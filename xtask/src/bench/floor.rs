@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::BenchOptions;
 use super::stopwatch::{self, MEMORY_MIB, Race, Runs, Spread, Word, shown};
 use crate::layout::Layout;
-use crate::ui::{Ui, print};
+use crate::ui::{Ui, show};
 use crate::userland;
 
 /// What is timed, in the stopwatch's order.
@@ -60,11 +60,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let kvm = super::kvm(layout, options)?;
     let said = stopwatch::run(layout, &ui, options, &kvm, race)?;
     let report = report(&said, kvm, options.runs)?;
-    print(&if options.build.json {
-        serde_json::to_string(&report)?
-    } else {
-        table(&report)
-    })
+    show(&report, options.build.json, table)
 }
 
 fn report(said: &str, kvm: String, runs: u32) -> Result<Report> {

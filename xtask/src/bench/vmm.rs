@@ -17,7 +17,7 @@ use crate::failure::{fault, usage};
 use crate::install::{self, Need};
 use crate::kvm::LAB;
 use crate::layout::Layout;
-use crate::ui::{Ui, print};
+use crate::ui::{Ui, show};
 use crate::userland;
 
 /// QEMU's program. Debian's other one, for microvm alone, has no debug console.
@@ -120,11 +120,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         runs: options.runs,
         rows: rows(&said, &names, options.runs)?,
     };
-    print(&if options.build.json {
-        serde_json::to_string(&report)?
-    } else {
-        table(&report)
-    })
+    show(&report, options.build.json, table)
 }
 
 fn ours(runner: PathBuf, (kernel, initramfs): (Word, Word)) -> Vmm {

@@ -149,33 +149,25 @@ fn functions(analysis: &Analysis) -> BTreeMap<&str, Time> {
         us: count as f64 * each,
         error: (count.max(1) as f64).sqrt() * each,
     };
-    analysis
-        .functions
-        .iter()
+    let functions = analysis.functions.iter();
+    functions
         .map(|function| (function.name.as_str(), time(function.own)))
         .collect()
 }
 
 fn initcalls(analysis: &Analysis) -> BTreeMap<&str, Time> {
-    let time = |call: &super::analysis::Initcall| Time {
-        us: call.us,
-        error: call.noise_us,
-    };
-    analysis
-        .initcalls
-        .iter()
-        .map(|call| (call.name.as_str(), time(call)))
-        .collect()
+    let calls = analysis.initcalls.iter();
+    means(calls.map(|call| (&call.name, call.us, call.noise_us)))
 }
 
 fn phases(analysis: &Analysis) -> BTreeMap<&str, Time> {
-    let time = |phase: &super::analysis::PhaseSum| Time {
-        us: phase.us,
-        error: phase.noise_us,
-    };
-    analysis
-        .phases
-        .iter()
-        .map(|phase| (phase.name.as_str(), time(phase)))
+    let phases = analysis.phases.iter();
+    means(phases.map(|phase| (&phase.name, phase.us, phase.noise_us)))
+}
+
+/// Means of runs, with their noise.
+fn means<'a>(parts: impl Iterator<Item = (&'a String, f64, f64)>) -> BTreeMap<&'a str, Time> {
+    parts
+        .map(|(name, us, error)| (name.as_str(), Time { us, error }))
         .collect()
 }

@@ -43,11 +43,7 @@ fn folded(traces: &[Trace], names: &Names) -> BTreeMap<String, u64> {
     let mut stacks = BTreeMap::new();
     for trace in traces {
         for sample in &trace.samples {
-            let chain: Vec<_> = names
-                .chain(trace, sample)
-                .into_iter()
-                .map(|frame| frame.name)
-                .collect();
+            let chain = names.functions(trace, sample);
             *stacks.entry(chain.join(";")).or_default() += 1;
         }
     }

@@ -71,6 +71,12 @@ impl Names {
         chain.push(self.kernel(sample.ip));
         chain
     }
+
+    /// The functions of a sample's call chain.
+    pub(crate) fn functions(&self, trace: &Trace, sample: &Sample) -> Vec<String> {
+        let chain = self.chain(trace, sample).into_iter();
+        chain.map(|frame| frame.name).collect()
+    }
 }
 
 fn frame(image: &Image, address: u64) -> Option<Frame> {

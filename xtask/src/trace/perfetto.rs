@@ -52,11 +52,7 @@ pub(crate) fn render(trace: &Trace, names: &Names) -> String {
         );
     }
     for sample in &trace.samples {
-        let chain: Vec<_> = names
-            .chain(trace, sample)
-            .into_iter()
-            .map(|frame| frame.name)
-            .collect();
+        let chain = names.functions(trace, sample);
         let name = chain.last().map_or("", String::as_str);
         events.push(
             json!({"ph": "i", "s": "t", "pid": 1, "tid": SAMPLES, "name": name, "ts": sample.us,
