@@ -9,6 +9,7 @@ mod mounts;
 mod payload;
 mod ports;
 mod power;
+mod processors;
 mod pump;
 mod reap;
 mod root;
@@ -38,6 +39,7 @@ fn main() -> ! {
 fn run(payload: &payload::Payload<'_>) -> Result<Verdict, Verdict> {
     root::enter(payload)?;
     mounts::all(payload)?;
+    processors::wait();
     signals::block();
     let child = child::start(payload)?;
     let verdict = pump::until_exit(child);

@@ -35,6 +35,12 @@ pub(crate) fn iopl(level: usize) -> Result<()> {
     unsafe { call(linux::__NR_iopl, [level, 0, 0, 0]) }.map(drop)
 }
 
+/// Sleeps for a millisecond, or until a signal comes.
+pub(crate) fn sleep_1ms() {
+    // SAFETY: without descriptors the kernel looks at no memory of ours.
+    let _ = unsafe { call(linux::__NR_poll, [0, 0, 1, 0]) };
+}
+
 /// Copies this process; `None` in the child.
 ///
 /// # Safety
