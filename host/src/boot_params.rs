@@ -73,7 +73,7 @@ pub(crate) fn usable(memory: &GuestMemory) -> Vec<Range<u64>> {
     for region in memory.regions() {
         let end = region.gpa + region.len;
         if region.gpa == 0 {
-            usable.extend([0..layout::LOW_MEMORY_END, layout::HIGH_MEMORY..end]);
+            usable.extend([0..layout::LOW_MEMORY_END, memory.first_usable()..end]);
         } else {
             usable.push(region.gpa..end);
         }

@@ -28,6 +28,8 @@ pub struct GuestMemory {
     huge: bool,
     /// What was asked for and not to be had.
     warning: Option<String>,
+    /// Where the RAM above the BIOS area begins that the guest is told of.
+    first_usable: u64,
     /// Where files are copied instead of mapped, since a mapping is made of small pages.
     copied: Range<u64>,
     /// Mappings of the files that were copied.
@@ -76,6 +78,7 @@ impl GuestMemory {
             pages,
             huge: false,
             warning: None,
+            first_usable: layout::HIGH_MEMORY,
             copied: if pages == Pages::Huge { 0..len } else { 0..0 },
         };
         if pages == Pages::Transparent {
@@ -120,6 +123,12 @@ impl GuestMemory {
     #[must_use]
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
+    }
+
+    /// Where the RAM above the BIOS area begins that the guest is told of.
+    #[must_use]
+    pub fn first_usable(&self) -> u64 {
+        self.first_usable
     }
 
     /// End of the RAM below the gap.

@@ -29,8 +29,9 @@ pub(super) fn missing(needed: u64, error: &Error) -> String {
 }
 
 impl GuestMemory {
-    /// Asks for huge pages under the kernel and below it, where it first allocates from what memory the page tables
-    /// of its start have not taken; and behind one that is large. A kernel touches most of its image, and clearing a
+    /// Asks for huge pages under the kernel and below it, where it first allocates; and behind one that is large. Below
+    /// one that lies in the second huge page there is only the MiB before it: the kernel is not told of it, and
+    /// allocates in what is left of its last huge page (4.47 to 4.29 lab ms for min). A kernel touches most of its image, and clearing a
     /// huge page costs no more than 68 nested faults; a kernel that is smaller than that gets none. To ready in the lab
     /// at 128 MiB, with page faults:
     ///
@@ -52,8 +53,10 @@ impl GuestMemory {
         let small = if len > LARGE { 0 } else { MOST_IN_SMALL_PAGES };
         let end = (end + PAGE - small) & !(PAGE - 1);
         let end = end.min(self.low_end() & !(PAGE - 1));
-        if start < end && self.advise_huge(0..end) && self.first_is_huge(start) {
+        let below = if start == PAGE { start } else { 0 };
+        if start < end && self.advise_huge(below..end) && self.first_is_huge(start) {
             self.copied = start..end;
+            self.first_usable = self.first_usable.max(below);
             self.huge = true;
         }
     }
