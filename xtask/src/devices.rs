@@ -34,7 +34,7 @@ pub(crate) struct DeviceOptions {
     /// Randomness from the host
     #[arg(long)]
     entropy: bool,
-    /// Memory that the guest frees goes back to the host; its kernel needs `VIRTIO_BALLOON`, which no profile has yet
+    /// Memory that the guest frees goes back to the host, some seconds later
     #[arg(long)]
     balloon: bool,
     /// Sockets between guest and host: `CONNECT port` said to PATH, and the host's port at PATH_port

@@ -28,7 +28,7 @@ Options of run:
                       a network card on a tap, which is made if it is not there, with the gateway's address
   --console           the program's streams are a terminal, /dev/hvc0, on ours; Ctrl-A x ends it (see --timeout)
   --entropy           randomness from the host
-  --balloon           memory that the guest frees goes back to the host
+  --balloon           memory that the guest frees goes back to the host, some seconds later
   --vsock [cid=N,]uds=PATH
                       sockets between guest and host: a program that connects to PATH and says `CONNECT port` is
                       connected to the guest's port, and the guest (3, or N) reaches the host's port at PATH_port

@@ -4,6 +4,7 @@
 use super::ring::Fault;
 use super::worker::Io;
 use super::{Config, Device};
+use crate::layout;
 use std::sync::Arc;
 
 /// Feature: the driver reports free pages.
@@ -18,6 +19,23 @@ const QUEUE: u16 = 64;
 
 /// Its configuration: pages wanted, pages given, the hints' command, what freed pages are filled with. All zero.
 const CONFIG: usize = 16;
+
+/// Linux reports nothing while less is free than this many stretches, as many as one report takes
+/// (`PAGE_REPORTING_CAPACITY` of linux/page_reporting.h).
+const STRETCHES: u64 = 32;
+
+/// The largest stretch is a huge page: whole, so that none of the host's is broken up.
+const MOST_ORDER: u32 = 9;
+
+/// What a kernel is told that has a balloon and `memory` bytes: to report stretches of which [`STRETCHES`] are a sixteenth of
+/// its memory. By itself it takes pageblocks, 4 MiB in a kernel without huge pages, and then reports nothing before 128 MiB
+/// are free. An administrator's own order on the command line comes later, and wins.
+#[must_use]
+pub fn command_line(memory: u64) -> String {
+    let pages = memory / layout::PAGE / 16 / STRETCHES;
+    let order = pages.checked_ilog2().unwrap_or(0).min(MOST_ORDER);
+    format!(" page_reporting.page_reporting_order={order}")
+}
 
 /// The device.
 #[derive(Debug)]

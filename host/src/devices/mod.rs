@@ -149,6 +149,8 @@ pub struct Devices {
     /// The guest's address: the kernel sets one.
     address: Option<Address>,
     console: bool,
+    /// What the kernel is told for its balloon.
+    balloon: Option<String>,
     /// Whether PID 1 runs, and so every driver.
     ready: Arc<AtomicBool>,
 }
@@ -191,6 +193,10 @@ impl Devices {
             ready,
             console: specs.iter().any(|spec| matches!(spec, Spec::Console(_))),
             address: specs.iter().find_map(Spec::address),
+            balloon: specs
+                .iter()
+                .any(|spec| matches!(spec, Spec::Balloon))
+                .then(|| balloon::command_line(memory.len())),
         })
     }
 
@@ -225,6 +231,7 @@ impl Devices {
             // The kernel takes a console for its own messages; those that matter are enough there.
             .chain(self.console.then(|| " quiet".to_owned()))
             .chain(self.address.as_ref().map(Address::command_line))
+            .chain(self.balloon.clone())
             .collect()
     }
 

@@ -44,6 +44,7 @@ pub(crate) fn checks() -> Vec<Check> {
             disks_and_network(context, true)
         }),
         Check::new("lab/devices/console", console),
+        Check::new("lab/devices/balloon", balloon),
         Check::new("lab/devices/root", root),
         Check::new("lab/smp", processors),
     ]
@@ -144,6 +145,22 @@ fn root(context: &Context<'_>) -> Result<()> {
         .ended_with(0)?;
     let listed = Run::program(&["/sbin/debugfs", "-R", "ls -p /", image]).run(context)?;
     ensure!(listed.stdout.contains("/left/"), "{}", listed.stdout);
+    Ok(())
+}
+
+/// What was a file's is the host's again some seconds after the file is gone: at least half of its 48 MiB. It is looked for
+/// once in a second of the lab, as long as the runner is there.
+fn balloon(context: &Context<'_>) -> Result<()> {
+    let file = "head -c 48m /dev/zero > /tmp/file && rm /tmp/file && exec sleep 300";
+    let script = r#""$@" & while sleep 1; do
+        set -- $(grep -E '^Vm(HWM|RSS)' /proc/$!/status)
+        [ -n "$2" ] || exit 1
+        echo "$@"
+        [ $2 -ge 49152 ] && [ $5 -le $(($2 - 24576)) ] && break
+    done; kill -TERM $!"#;
+    let more = ["--balloon", "--", "/bin/busybox", "sh", "-c", file];
+    let words: Vec<&str> = RUNNER.split(' ').chain(more).collect();
+    inside::shell(context, &InLab::default(), script, &words)?;
     Ok(())
 }
 

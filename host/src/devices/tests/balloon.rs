@@ -1,7 +1,7 @@
 //! Reports of free pages: what was reported is the host's, and not a byte beside it.
 
 use super::{BUFFERS, Driver};
-use crate::devices::balloon::Balloon;
+use crate::devices::balloon::{Balloon, command_line};
 
 const PAGE: u64 = 4096;
 
@@ -49,5 +49,13 @@ fn several_stretches_are_one_report() {
     for number in 0..6 {
         let [byte] = driver.get(BUFFERS + number * PAGE);
         assert_eq!(byte == 0, [0, 2, 5].contains(&number), "page {number}");
+    }
+}
+
+#[test]
+fn stretches_grow_with_the_memory_up_to_a_huge_page() {
+    for (mib, order) in [(8, 2), (128, 6), (1024, 9), (3072, 9), (1 << 20, 9)] {
+        let told = format!(" page_reporting.page_reporting_order={order}");
+        assert_eq!(command_line(mib << 20), told, "{mib} MiB");
     }
 }
