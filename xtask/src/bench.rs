@@ -4,6 +4,8 @@ mod floor;
 mod stopwatch;
 mod vmm;
 
+pub(crate) use stopwatch::can_be_first;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 

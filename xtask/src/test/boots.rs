@@ -88,8 +88,6 @@ pub(crate) fn checks() -> Vec<Check> {
     checks.push(Check::new("lab/repeats", repeats));
     checks.push(Check::new("lab/runs", runs));
     checks.push(Check::new("lab/pvh", pvh));
-    checks.push(Check::new("lab/floor", floor));
-    checks.push(Check::new("lab/vmm", vmm));
     checks
 }
 
@@ -228,23 +226,6 @@ fn runs(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The runner's start is at most this much dearer than the floor's: to a guest's first byte, and to the exit.
-const FLOOR: [(&str, f64); 2] = [("first", 1.25), ("exit", 1.5)];
-
-fn floor(context: &Context<'_>) -> Result<()> {
-    let args = ["bench", "--suite", "floor", "--on", "lab", "--json"];
-    let ran = Run::xtask(args.into_iter().chain(context.source.arguments()))?.run(context)?;
-    let report = ran.ended_with(0)?.json()?;
-    for (what, most) in FLOOR {
-        let ratio = report["ratio"][what].as_f64().context("no ratio")?;
-        ensure!(
-            ratio <= most,
-            "{what} is {ratio:.2} of the floor's: {report}"
-        );
-    }
-    Ok(())
-}
-
 /// Profile min with an ELF entry point that is in none of its segments: PVH's is what is left, asked for or not.
 fn pvh(context: &Context<'_>) -> Result<()> {
     const E_ENTRY: std::ops::Range<usize> = 24..32;
@@ -261,23 +242,6 @@ fn pvh(context: &Context<'_>) -> Result<()> {
         let report = ran.ended_with(0)?.json()?;
         ensure!(report["outcome"] == "ready", "{report}");
     }
-    Ok(())
-}
-
-/// The same boot takes longer in the smallest machine of QEMU.
-fn vmm(context: &Context<'_>) -> Result<()> {
-    let args = ["bench", "--suite", "vmm", "--profile", "min", "--on", "lab"];
-    let more = ["--runs", "5", "--json"];
-    let ran = Run::xtask(
-        args.into_iter()
-            .chain(more)
-            .chain(context.source.arguments()),
-    )?;
-    let report = ran.run(context)?.ended_with(0)?.json()?;
-    let rows = report["rows"].as_array().context("no rows")?;
-    ensure!(rows.len() == 2 && rows[0]["name"] == "jiffy", "{report}");
-    let ratio = rows[1]["ratio"].as_f64().context("no ratio")?;
-    ensure!(ratio > 1.0, "QEMU takes {ratio:.2} of our time: {report}");
     Ok(())
 }
 

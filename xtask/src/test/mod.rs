@@ -3,6 +3,7 @@
 //! What cargo knows how to test comes first, then whole boots: in the lab, on this machine's KVM, and in QEMU's
 //! microvm. Each check is a row with a name and an end in time.
 
+mod bench;
 mod boots;
 mod budget;
 mod command;
@@ -144,6 +145,7 @@ fn all() -> Vec<Check> {
     let mut checks = tools::checks();
     checks.extend(patches::checks());
     checks.extend(boots::checks());
+    checks.extend(bench::checks());
     checks.extend(budget::checks());
     checks.extend(many::checks());
     checks.extend(pages::checks());
