@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: measure, side by side.
 
+mod commands;
 mod floor;
+mod others;
 mod stopwatch;
 mod vmm;
 
@@ -10,7 +12,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::build::BuildOptions;
-use crate::failure::fault;
+use crate::failure::{fault, usage};
 use crate::kvm::{On, measured_on};
 use crate::layout::Layout;
 
@@ -27,7 +29,8 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask bench --suite floor
   cargo xtask bench --suite floor --on host --runs 200 --json
-  cargo xtask bench --suite vmm --profile min --runs 15";
+  cargo xtask bench --suite vmm --profile min --runs 15
+  cargo xtask bench --suite vmm --profile min --on lab --vmm-path firecracker=./firecracker";
 
 /// What to measure, where, and how often.
 #[derive(Args)]
@@ -41,6 +44,9 @@ pub(crate) struct BenchOptions {
     /// Runs of each
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// With --suite vmm, a VMM of yours beside: NAME is firecracker, cloud-hypervisor or crosvm, FILE its program
+    #[arg(long, value_name = "NAME=FILE", value_parser = others::parse)]
+    vmm_path: Vec<others::Other>,
     /// Where: auto is this machine's KVM if it is of the hardware kind, else the lab
     #[arg(long, value_enum, default_value_t = On::Auto)]
     on: On,
@@ -49,6 +55,7 @@ pub(crate) struct BenchOptions {
 /// Runs the command.
 pub(crate) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     match options.suite {
+        Suite::Floor if !options.vmm_path.is_empty() => Err(usage("--vmm-path is of --suite vmm")),
         Suite::Floor => floor::run(layout, options),
         Suite::Vmm => vmm::run(layout, options),
     }

@@ -16,7 +16,8 @@ pub(crate) fn report(verdict: Verdict) {
 /// Ends the machine through the runner, or through the kernel where there is none; PID 1 itself never ends.
 pub(crate) fn off() -> ! {
     ports::write(port::EXIT, 0);
-    let _ = reboot(RebootCommand::PowerOff);
+    // Other VMMs end when their guest restarts. A kernel without power management cannot power off: it would halt for ever.
+    let _ = reboot(RebootCommand::Restart);
     loop {
         rustix::event::pause();
     }

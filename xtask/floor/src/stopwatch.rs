@@ -1,7 +1,8 @@
 //! Times commands: from before the fork to the first byte on their standard output, and to their exit.
 //!
 //! `jiffy-stopwatch RUNS COMMAND [ARG...] [-- COMMAND [ARG...]]...` runs each RUNS times, in turns, so that what changes
-//! on the machine changes for all. It prints a line of JSON for each run, with the exit status, which it does not judge.
+//! on the machine changes for all. It prints a line of JSON for each run, with the exit status, which it does not judge: null
+//! for a time or a status that there was none of. A COMMAND behind `--end` is ended at its first byte.
 
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -9,9 +10,9 @@ use std::time::Instant;
 
 /// One run, in microseconds, and its exit status.
 struct Times {
-    first: f64,
+    first: Option<f64>,
     exit: f64,
-    status: i32,
+    status: Option<i32>,
 }
 
 fn main() -> ExitCode {
@@ -41,11 +42,9 @@ fn parse(args: &[String]) -> Result<(u32, Vec<&[String]>), String> {
 fn measure(runs: u32, commands: &[&[String]]) -> Result<(), String> {
     for _ in 0..runs {
         for (number, command) in commands.iter().enumerate() {
-            let Times {
-                first,
-                exit,
-                status,
-            } = time(command).map_err(|why| format!("{}: {why}", command.join(" ")))?;
+            let times = time(command).map_err(|why| format!("{}: {why}", command.join(" ")))?;
+            let exit = times.exit;
+            let (first, status) = (or_null(times.first), or_null(times.status));
             writeln!(
                 io::stdout(),
                 r#"{{"command":{number},"first_us":{first},"exit_us":{exit},"status":{status}}}"#
@@ -56,11 +55,22 @@ fn measure(runs: u32, commands: &[&[String]]) -> Result<(), String> {
     Ok(())
 }
 
+fn or_null(value: Option<impl ToString>) -> String {
+    value.map_or("null".to_owned(), |value| value.to_string())
+}
+
 fn time(command: &[String]) -> io::Result<Times> {
     let since = |began: Instant| began.elapsed().as_secs_f64() * 1e6;
-    let mut process = Command::new(&command[0]);
+    let (end, command) = match command {
+        [word, command @ ..] if word == "--end" => (true, command),
+        command => (false, command),
+    };
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(io::Error::other("nothing to end"));
+    };
+    let mut process = Command::new(program);
     process
-        .args(&command[1..])
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let began = Instant::now();
@@ -70,15 +80,14 @@ fn time(command: &[String]) -> io::Result<Times> {
         Some(stdout) => stdout.read(&mut byte)?,
         None => 0,
     };
-    let first = since(began);
-    let ended = child.wait()?;
-    let exit = since(began);
-    match ended.code() {
-        Some(status) if read > 0 => Ok(Times {
-            first,
-            exit,
-            status,
-        }),
-        _ => Err(io::Error::other(format!("{read} bytes, {ended}"))),
+    let first = (read > 0).then(|| since(began));
+    if end && first.is_some() {
+        child.kill()?;
     }
+    let ended = child.wait()?;
+    Ok(Times {
+        first,
+        exit: since(began),
+        status: ended.code(),
+    })
 }

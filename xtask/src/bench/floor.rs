@@ -2,7 +2,7 @@
 //!
 //! Both run a guest of two instructions that matter, with 128 MiB, in turns.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::BenchOptions;
@@ -66,10 +66,16 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
 fn report(said: &str, kvm: String, runs: u32) -> Result<Report> {
     let rows = NAMES.iter().zip(stopwatch::parse(said, NAMES.len(), runs)?);
     let rows = rows.map(|(name, runs): (_, Runs)| {
-        ensure!(runs.status == 0, "{name} ended with {}", runs.status);
+        ensure!(
+            runs.status == Some(0),
+            "{name} ended with {:?}",
+            runs.status
+        );
         Ok(Row {
             name,
-            first_us: runs.first_us,
+            first_us: runs
+                .first_us
+                .with_context(|| format!("{name} was silent"))?,
             exit_us: runs.exit_us,
         })
     });
@@ -133,9 +139,13 @@ mod tests {
     fn a_missing_run_is_an_error() {
         let said = r#"{"command":0,"first_us":400,"exit_us":800,"status":0}"#;
         assert!(report(said, "lab".to_owned(), 1).is_err());
-        let failed = r#"{"command":0,"first_us":1,"exit_us":2,"status":0}
-{"command":1,"first_us":1,"exit_us":2,"status":125}"#;
-        assert!(report(failed, "lab".to_owned(), 1).is_err());
+        for jiffy in [
+            r#""first_us":1,"exit_us":2,"status":125"#,
+            r#""first_us":null,"exit_us":2,"status":0"#,
+        ] {
+            let failed = format!("{said}\n{{\"command\":1,{jiffy}}}");
+            assert!(report(&failed, "lab".to_owned(), 1).is_err());
+        }
         assert!(report("nonsense", "lab".to_owned(), 1).is_err());
     }
 }

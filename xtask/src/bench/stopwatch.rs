@@ -50,6 +50,15 @@ pub(super) enum Word {
 }
 
 impl Word {
+    /// What it is where the command runs.
+    pub(super) fn there(&self, in_lab: bool) -> OsString {
+        match self {
+            Word::Text(text) => text.clone(),
+            Word::File(name, _) if in_lab => format!("/lab/{name}").into(),
+            Word::File(_, path) => path.into(),
+        }
+    }
+
     pub(super) fn text(text: impl Into<OsString>) -> Self {
         Word::Text(text.into())
     }
@@ -58,6 +67,9 @@ impl Word {
         Word::File(name, path)
     }
 }
+
+/// A command that begins with this is ended at its first byte.
+pub(super) const END: &str = "--end";
 
 /// What is timed.
 pub(super) struct Race {
@@ -83,14 +95,10 @@ pub(super) fn run(
     for (number, command) in race.commands.into_iter().enumerate() {
         arguments.extend((number > 0).then(|| "--".into()));
         for word in command {
-            arguments.push(match word {
-                Word::Text(text) => text,
-                Word::File(name, path) if in_lab => {
-                    files.push((name, path));
-                    format!("/lab/{name}").into()
-                }
-                Word::File(_, path) => path.into(),
-            });
+            arguments.push(word.there(in_lab));
+            if let Word::File(name, path) = word {
+                files.push((name, path));
+            }
         }
     }
     let stopwatch = userland::stopwatch(layout)?;
@@ -133,9 +141,9 @@ pub(super) fn run(
 #[derive(Deserialize)]
 struct Line {
     command: usize,
-    first_us: f64,
+    first_us: Option<f64>,
     exit_us: f64,
-    status: i32,
+    status: Option<i32>,
 }
 
 /// Runs of one command, by their middle and their 90th percentile.
@@ -145,11 +153,12 @@ pub(super) struct Spread {
     pub(super) p90: f64,
 }
 
-/// What became of one command, in microseconds, and its greatest exit status.
+/// What became of one command, in microseconds, and its greatest exit status, if it was not always ended by a signal.
 pub(super) struct Runs {
-    pub(super) first_us: Spread,
+    /// None if it was silent in one of its runs.
+    pub(super) first_us: Option<Spread>,
     pub(super) exit_us: Spread,
-    pub(super) status: i32,
+    pub(super) status: Option<i32>,
 }
 
 /// Reads what the stopwatch said of so many commands, each of which ran so often.
@@ -165,10 +174,11 @@ pub(super) fn parse(said: &str, commands: usize, runs: u32) -> Result<Vec<Runs>>
             "command {number} ran {} times instead of {runs}",
             its().count()
         );
+        let firsts: Option<Vec<_>> = its().map(|line| line.first_us).collect();
         Ok(Runs {
-            first_us: spread(its().map(|line| line.first_us)),
+            first_us: firsts.map(|firsts| spread(firsts.into_iter())),
             exit_us: spread(its().map(|line| line.exit_us)),
-            status: its().map(|line| line.status).max().unwrap_or(0),
+            status: its().filter_map(|line| line.status).max(),
         })
     };
     (0..commands).map(of_one).collect()

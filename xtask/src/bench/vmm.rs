@@ -2,16 +2,16 @@
 //!
 //! The doorbell puts a byte on each VMM's standard output: ours writes it there (`--ready-fd 1`), and QEMU's debug console at
 //! the doorbell's port is connected to it. The guest then ends the machine: by the runner's exit port, which in QEMU is an
-//! `isa-debug-exit`.
+//! `isa-debug-exit`. What the VMMs of the user's let us see is in `others.rs`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use jiffy_abi::port;
 use serde::Serialize;
 
 use super::BenchOptions;
-use super::stopwatch::{self, MEMORY_MIB, Race, Spread, Word, shown};
+use super::commands::{Guest, QEMU, Seen, ours, qemu};
+use super::stopwatch::{self, MEMORY_MIB, Race, Spread, shown};
 use crate::build;
 use crate::failure::{fault, usage};
 use crate::install::{self, Need};
@@ -19,9 +19,6 @@ use crate::kvm::LAB;
 use crate::layout::Layout;
 use crate::ui::{Ui, show};
 use crate::userland;
-
-/// QEMU's program. Debian's other one, for microvm alone, has no debug console.
-const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// Where QEMU's firmware is, and what of it a microvm takes.
 const FIRMWARE: &str = "/usr/share/qemu";
@@ -31,32 +28,14 @@ const BLOBS: [(&str, &str); 3] = [
     ("qemu/pvh.bin", "pvh.bin"),
 ];
 
-/// A microvm of as few devices as it can have; the kernel's time comes from KVM's clock.
-const MICROVM: &str =
-    "microvm,accel=kvm,acpi=off,pic=off,pit=off,rtc=off,isa-serial=off,usb=off,pcie=off";
-
-/// What `isa-debug-exit` makes of the 0 that PID 1 writes.
-const QEMU_STATUS: i32 = 1;
-
-/// What the kernel is told in other VMMs: as ours tells it, but for the TSC's frequency, which it learns from KVM. Of QEMU's
-/// memory, too, all is zero above 1 MiB but the kernel and the initramfs: its firmware, qboot, keeps below.
-const COMMAND_LINE: &str = "panic=-1 reboot=t tsc=reliable memblock=zeroed";
-
-/// A VMM: its name, its command, and the status with which it ends well.
-struct Vmm {
-    name: &'static str,
-    command: Vec<Word>,
-    status: i32,
-}
-
-/// What became of one, in microseconds.
+/// What became of one, in microseconds; what is not seen is null.
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
-    to_ready_us: Spread,
-    exit_us: Spread,
+    to_ready_us: Option<Spread>,
+    exit_us: Option<Spread>,
     /// Its median to ready over ours.
-    ratio: f64,
+    ratio: Option<f64>,
 }
 
 /// The result; ours is the first row.
@@ -85,27 +64,33 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
             "the flat kernel is not booted by QEMU; see --suite floor",
         ));
     }
+    let others = options.vmm_path.iter();
+    let others = others.map(|other| Ok((other, other.program()?)));
+    let others = others.collect::<Result<Vec<_>>>()?;
     install::ensure(&ui, &[Need::Qemu], &[], options.build.install)?;
     let made = build::build(layout, &ui, &options.build, false)?;
-    let initramfs = made.initramfs.context("this profile has no initramfs")?;
-    let guest = || {
-        (
-            Word::file("vmlinux", made.vmlinux.clone()),
-            Word::file("initramfs.cpio", initramfs.clone()),
-        )
+    let guest = Guest {
+        vmlinux: &made.vmlinux,
+        cpio: &made.initramfs.context("this profile has no initramfs")?,
+        dir: &layout.artefacts(&options.build.profile),
+        in_lab: kvm == LAB,
     };
-    let program = PathBuf::from(QEMU);
-    let vmms = [
-        ours(userland::runner(layout)?, guest()),
-        qemu(&program, guest(), kvm == LAB),
+    let mut programs = vec![PathBuf::from(QEMU)];
+    let mut vmms = vec![
+        ours(userland::runner(layout)?, &guest),
+        qemu(&programs[0], &guest),
     ];
+    for (other, program) in others {
+        vmms.push(other.vmm(program.clone(), &guest)?);
+        programs.push(program);
+    }
     let (names, commands): (Vec<_>, Vec<_>) = vmms
         .into_iter()
-        .map(|vmm| ((vmm.name, vmm.status), vmm.command))
+        .map(|vmm| ((vmm.name, vmm.seen), vmm.ended()))
         .unzip();
     let race = Race {
         commands,
-        programs: vec![program],
+        programs,
         files: BLOBS
             .map(|(name, file)| (name, Path::new(FIRMWARE).join(file)))
             .into(),
@@ -123,50 +108,32 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     show(&report, options.build.json, table)
 }
 
-fn ours(runner: PathBuf, (kernel, initramfs): (Word, Word)) -> Vmm {
-    let mut command = vec![Word::file("jiffy", runner)];
-    command.extend(["run", "--quiet", "--ready-fd", "1", "--kernel"].map(Word::text));
-    command.extend([kernel, Word::text("--initrd"), initramfs]);
-    Vmm {
-        name: "jiffy",
-        command,
-        status: 0,
-    }
-}
-
-fn qemu(program: &Path, (kernel, initramfs): (Word, Word), in_lab: bool) -> Vmm {
-    let console = format!("isa-debugcon,iobase={:#x},chardev=ready", port::READY);
-    let exit = format!("isa-debug-exit,iobase={:#x},iosize=1", port::EXIT);
-    let memory = format!("{MEMORY_MIB}M");
-    let mut command = vec![Word::text(program)];
-    command.extend(["-M", MICROVM, "-cpu", "host", "-m", &memory].map(Word::text));
-    let plain = "-nodefaults -no-user-config -display none -no-reboot";
-    command.extend(plain.split(' ').map(Word::text));
-    if in_lab {
-        command.extend(["-L", "/lab/qemu"].map(Word::text));
-    }
-    command.extend(["-chardev", "stdio,id=ready,signal=off"].map(Word::text));
-    command.extend(["-device", &console, "-device", &exit].map(Word::text));
-    command.extend(["-append", COMMAND_LINE, "-kernel"].map(Word::text));
-    command.extend([kernel, Word::text("-initrd"), initramfs]);
-    Vmm {
-        name: "qemu microvm",
-        command,
-        status: QEMU_STATUS,
-    }
-}
-
-fn rows(said: &str, names: &[(&'static str, i32)], runs: u32) -> Result<Vec<Row>> {
+fn rows(said: &str, names: &[(&'static str, Seen)], runs: u32) -> Result<Vec<Row>> {
     let all = stopwatch::parse(said, names.len(), runs)?;
-    let ours = all.first().map_or(0.0, |runs| runs.first_us.p50);
-    let row = |(&(name, status), runs): (&(&'static str, i32), stopwatch::Runs)| {
-        let ended = runs.status;
-        ensure!(ended == status, "{name} ended with {ended}, not {status}");
+    let first = all.first().and_then(|runs| runs.first_us.as_ref());
+    let ours = first.map(|spread| spread.p50);
+    let row = |(&(name, seen), runs): (&(&'static str, Seen), stopwatch::Runs)| {
+        if let Seen::Both(status) | Seen::End(status) = seen {
+            let ended = runs.status;
+            ensure!(
+                ended == Some(status),
+                "{name} ended with {ended:?}, not {status}"
+            );
+        }
+        let ready = match seen {
+            Seen::End(_) => None,
+            _ => Some(runs.first_us.with_context(|| {
+                format!("{name} ended before its guest was ready: {:?}", runs.status)
+            })?),
+        };
         Ok(Row {
             name,
-            ratio: runs.first_us.p50 / ours,
-            to_ready_us: runs.first_us,
-            exit_us: runs.exit_us,
+            ratio: ready
+                .as_ref()
+                .zip(ours)
+                .map(|(ready, ours)| ready.p50 / ours),
+            to_ready_us: ready,
+            exit_us: (seen != Seen::Ready).then_some(runs.exit_us),
         })
     };
     names.iter().zip(all).map(row).collect()
@@ -182,9 +149,23 @@ fn table(report: &Report) -> String {
         "|---|---|---|---|".to_owned(),
     ];
     lines.extend(report.rows.iter().map(|row| {
-        let (ready, exit) = (shown(&row.to_ready_us), shown(&row.exit_us));
-        format!("| {} | {ready} | {exit} | {:.2} |", row.name, row.ratio)
+        let time = |spread: &Option<Spread>| spread.as_ref().map_or("-".to_owned(), shown);
+        let ratio = row
+            .ratio
+            .map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let (ready, exit) = (time(&row.to_ready_us), time(&row.exit_us));
+        format!("| {} | {ready} | {exit} | {ratio} |", row.name)
     }));
+    let lacks = |what: fn(&Row) -> bool| report.rows.iter().any(what);
+    if lacks(|row| row.to_ready_us.is_none()) {
+        lines.push("no time to ready: the VMM does not pass the doorbell on; its end is what a guest's restart makes it".to_owned());
+    }
+    if lacks(|row| row.exit_us.is_none()) {
+        lines.push(
+            "no time to exit: the VMM does not end when its guest does, and was ended at ready"
+                .to_owned(),
+        );
+    }
     lines.join("\n")
 }
 
@@ -193,15 +174,26 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    const NAMES: [(&str, i32); 2] = [("jiffy", 0), ("qemu microvm", 1)];
+    const NAMES: [(&str, Seen); 4] = [
+        ("jiffy", Seen::Both(0)),
+        ("qemu microvm", Seen::Both(1)),
+        ("firecracker", Seen::End(0)),
+        ("crosvm", Seen::Ready),
+    ];
 
-    fn said(status: i32) -> String {
-        let line = |command, first, status| {
+    fn said(qemu: i32, crosvm: &str) -> String {
+        let line = |command, first: &str, status: &str| {
             format!(
                 r#"{{"command":{command},"first_us":{first},"exit_us":9000,"status":{status}}}"#
             )
         };
-        [line(0, 6000, 0), line(1, 75_000, status)].join("\n")
+        [
+            line(0, "6000", "0"),
+            line(1, "75000", &qemu.to_string()),
+            line(2, "null", "0"),
+            line(3, crosvm, "null"),
+        ]
+        .join("\n")
     }
 
     #[test]
@@ -213,18 +205,22 @@ mod tests {
             profile: "min".to_owned(),
             memory_mib: 128,
             runs: 1,
-            rows: rows(&said(1), &NAMES, 1).unwrap(),
+            rows: rows(&said(1, "12000"), &NAMES, 1).unwrap(),
         };
         expect![[r#"
             | min, 128 MiB, lab KVM, median (90th percentile) of 1, lab ms | fork to ready | fork to exit | ready, to ours |
             |---|---|---|---|
             | jiffy | 6.00 (6.00) | 9.00 (9.00) | 1.00 |
-            | qemu microvm | 75.00 (75.00) | 9.00 (9.00) | 12.50 |"#]]
-        .assert_eq(&table(&report));
+            | qemu microvm | 75.00 (75.00) | 9.00 (9.00) | 12.50 |
+            | firecracker | - | 9.00 (9.00) | - |
+            | crosvm | 12.00 (12.00) | - | 2.00 |
+            no time to ready: the VMM does not pass the doorbell on; its end is what a guest's restart makes it
+            no time to exit: the VMM does not end when its guest does, and was ended at ready"#]].assert_eq(&table(&report));
     }
 
     #[test]
-    fn a_vmm_that_ends_badly_is_an_error() {
-        assert!(rows(&said(3), &NAMES, 1).is_err());
+    fn a_vmm_that_ends_badly_or_too_early_is_an_error() {
+        assert!(rows(&said(3, "1"), &NAMES, 1).is_err());
+        assert!(rows(&said(1, "null"), &NAMES, 1).is_err());
     }
 }

@@ -11,7 +11,7 @@ use super::command::Run;
 use super::{Check, Context};
 
 /// Arguments, exit status, and what the line must say.
-const TABLE: [(&[&str], i32, &str); 13] = [
+const TABLE: [(&[&str], i32, &str); 16] = [
     (&["boot", "--profile", "mni"], 2, "there is no profile mni"),
     (&["boot", "--no-such-option"], 2, "unexpected argument"),
     (&["boot", "--timeout", "0"], 2, "above 0"),
@@ -37,6 +37,29 @@ const TABLE: [(&[&str], i32, &str); 13] = [
         &["boot", "--on", "lab", "--", "/etc/passwd"],
         2,
         "not an executable",
+    ),
+    (
+        &["bench", "--suite", "vmm", "--vmm-path", "qemu=/bin/true"],
+        2,
+        "qemu is not one of firecracker, cloud-hypervisor, crosvm",
+    ),
+    (
+        &[
+            "bench",
+            "--suite",
+            "vmm",
+            "--on",
+            "lab",
+            "--vmm-path",
+            "crosvm=no/such/vmm",
+        ],
+        2,
+        "no/such/vmm",
+    ),
+    (
+        &["bench", "--vmm-path", "crosvm=/bin/true"],
+        2,
+        "--suite vmm",
     ),
     (
         &["build", "--kernel-source", "no/such/tree"],

@@ -1,0 +1,114 @@
+//! How our runner and QEMU are told to boot the guest, and what a VMM lets us see of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow};
+use jiffy_abi::port;
+
+use super::stopwatch::{END, MEMORY_MIB, Word};
+
+/// QEMU's program. Debian's other one, for microvm alone, has no debug console.
+pub(super) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+/// A microvm of as few devices as it can have; the kernel's time comes from KVM's clock.
+const MICROVM: &str =
+    "microvm,accel=kvm,acpi=off,pic=off,pit=off,rtc=off,isa-serial=off,usb=off,pcie=off";
+
+/// What `isa-debug-exit` makes of the 0 that PID 1 writes.
+const QEMU_STATUS: i32 = 1;
+
+/// What the kernel is told in other VMMs: as ours tells it, but for the TSC's frequency, which it learns from KVM. Of their
+/// memory, too, all is zero above 1 MiB but the kernel and the initramfs: QEMU's firmware, qboot, keeps below.
+pub(super) const COMMAND_LINE: &str = "panic=-1 reboot=t tsc=reliable memblock=zeroed";
+
+/// What is seen of a VMM from outside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The doorbell, and its end with this status.
+    Both(i32),
+    /// The doorbell; it is ended then.
+    Ready,
+    /// Its end, with this status.
+    End(i32),
+}
+
+/// A VMM and its command.
+pub(super) struct Vmm {
+    pub(super) name: &'static str,
+    pub(super) command: Vec<Word>,
+    pub(super) seen: Seen,
+}
+
+impl Vmm {
+    /// The command, which the stopwatch ends itself where nothing else does.
+    pub(super) fn ended(self) -> Vec<Word> {
+        let end = (self.seen == Seen::Ready).then(|| Word::text(END));
+        end.into_iter().chain(self.command).collect()
+    }
+}
+
+/// What all boot.
+pub(super) struct Guest<'a> {
+    /// Its kernel.
+    pub(super) vmlinux: &'a Path,
+    /// Its initramfs.
+    pub(super) cpio: &'a Path,
+    /// For files that describe it to a VMM.
+    pub(super) dir: &'a Path,
+    /// Whether it is booted in the lab.
+    pub(super) in_lab: bool,
+}
+
+impl Guest<'_> {
+    pub(super) fn kernel(&self) -> Word {
+        Word::file("vmlinux", self.vmlinux.to_owned())
+    }
+
+    pub(super) fn initramfs(&self) -> Word {
+        Word::file("initramfs.cpio", self.cpio.to_owned())
+    }
+
+    /// The kernel's path and the initramfs' where they are booted.
+    pub(super) fn paths(&self) -> Result<[String; 2]> {
+        let text = |word: Word| {
+            let path = word.there(self.in_lab).into_string();
+            path.map_err(|path| anyhow!("{} is no UTF-8", path.display()))
+        };
+        Ok([text(self.kernel())?, text(self.initramfs())?])
+    }
+}
+
+/// Ours.
+pub(super) fn ours(runner: PathBuf, guest: &Guest<'_>) -> Vmm {
+    let mut command = vec![Word::file("jiffy", runner)];
+    command.extend(["run", "--quiet", "--ready-fd", "1", "--kernel"].map(Word::text));
+    command.extend([guest.kernel(), Word::text("--initrd"), guest.initramfs()]);
+    Vmm {
+        name: "jiffy",
+        command,
+        seen: Seen::Both(0),
+    }
+}
+
+/// QEMU's microvm.
+pub(super) fn qemu(program: &Path, guest: &Guest<'_>) -> Vmm {
+    let console = format!("isa-debugcon,iobase={:#x},chardev=ready", port::READY);
+    let exit = format!("isa-debug-exit,iobase={:#x},iosize=1", port::EXIT);
+    let memory = format!("{MEMORY_MIB}M");
+    let mut command = vec![Word::text(program)];
+    command.extend(["-M", MICROVM, "-cpu", "host", "-m", &memory].map(Word::text));
+    let plain = "-nodefaults -no-user-config -display none -no-reboot";
+    command.extend(plain.split(' ').map(Word::text));
+    if guest.in_lab {
+        command.extend(["-L", "/lab/qemu"].map(Word::text));
+    }
+    command.extend(["-chardev", "stdio,id=ready,signal=off"].map(Word::text));
+    command.extend(["-device", &console, "-device", &exit].map(Word::text));
+    command.extend(["-append", COMMAND_LINE, "-kernel"].map(Word::text));
+    command.extend([guest.kernel(), Word::text("-initrd"), guest.initramfs()]);
+    Vmm {
+        name: "qemu microvm",
+        command,
+        seen: Seen::Both(QEMU_STATUS),
+    }
+}
