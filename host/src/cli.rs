@@ -54,6 +54,7 @@ pub(crate) struct Run {
     pub(crate) quiet: bool,
     pub(crate) no_seccomp: bool,
     pub(crate) jail: Option<PathBuf>,
+    pub(crate) cgroup: Option<PathBuf>,
     pub(crate) program: Vec<OsString>,
 }
 
@@ -148,6 +149,7 @@ fn run(mut parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, le
             Long("json") => run.json = true,
             Long("quiet") => run.quiet = true,
             Long("jail") => run.jail = Some(parser.value()?.into()),
+            Long("cgroup") => run.cgroup = Some(parser.value()?.into()),
             Long("no-seccomp") => run.no_seccomp = true,
             Long("help") | Short('h') => return Ok(Command::Print(HELP.to_owned())),
             other => return Err(other.unexpected()),

@@ -3,6 +3,7 @@
 use crate::cli::Run;
 use crate::{many, runs};
 use jiffy::boot::{self, Config};
+use jiffy::cgroup;
 use jiffy::clock::Clock;
 use jiffy::devices::{Spec, Terminal};
 use jiffy::initramfs::Archive;
@@ -74,6 +75,9 @@ fn try_run(mut run: Run, clock: Clock) -> Result<u8, Error> {
         return runs::repeat(&run);
     }
     close_inherited(run.ready_fd);
+    if let Some(dir) = &run.cgroup {
+        cgroup::enter(dir)?;
+    }
     if let Some(count) = run.count {
         return many::boot(run, count);
     }

@@ -91,6 +91,16 @@ pub enum Error {
         /// What the kernel answered.
         error: io::Error,
     },
+    /// The cgroup cannot be entered.
+    #[error(
+        "--cgroup {path}: {error}; give a directory of a cgroup file system whose cgroup.procs we may write to"
+    )]
+    Cgroup {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel answered.
+        error: io::Error,
+    },
     /// The payload's output cannot be passed on.
     #[error("cannot write the guest's output: {0}")]
     Output(io::Error),

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Error, Result};
+use crate::landlock;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +17,8 @@ use std::path::Path;
 const NOBODY: libc::c_uint = 65534;
 
 /// Locks this process up in a directory: namespaces of its own for mounts, network, IPC and host name, the directory as
-/// its root, and, if it was started by root, an unprivileged user. It must have one thread only.
+/// its root, and, if it was started by root, an unprivileged user; and, where the kernel has Landlock, not even the files of that
+/// directory. It must have one thread only.
 ///
 /// # Errors
 /// [`Error::Jail`].
@@ -69,8 +71,17 @@ pub fn enter(dir: &Path) -> Result<()> {
             }
         }
         // A user who entered a namespace of his own has all privileges inside of it until he drops them.
-        drop_capabilities().map_err(|()| failed("capset"))
+        drop_capabilities().map_err(|()| failed("capset"))?;
+        // Landlock is for those who can gain nothing by starting a program.
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            return Err(failed("prctl(PR_SET_NO_NEW_PRIVS)"));
+        }
     }
+    landlock::restrict().map_err(|error| Error::Jail {
+        path: dir.to_owned(),
+        step: "Landlock",
+        error,
+    })
 }
 
 /// Gives up what a user namespace's first process may do inside of it.

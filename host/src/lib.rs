@@ -6,6 +6,7 @@
 
 pub mod boot;
 pub mod boot_params;
+pub mod cgroup;
 pub mod clock;
 pub mod cpuid;
 pub mod details;
@@ -17,6 +18,7 @@ pub mod fleet;
 pub mod initramfs;
 pub mod jail;
 pub mod kernel;
+pub mod landlock;
 pub mod layout;
 pub mod memory;
 pub mod mptable;

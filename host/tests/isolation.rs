@@ -10,11 +10,16 @@ use jiffy::devices::ring::Fault;
 use jiffy::devices::worker::Io;
 use jiffy::memory::{GuestMemory, Pages};
 use jiffy::seccomp::Filter;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 
 const TRIAL: &str = "JIFFY_TRIAL";
+
+/// A file in a jail, which is its root.
+const FILE: &str = "file";
 
 /// Runs a test of this program alone, as a trial.
 fn trial(name: &str, directory: &str) -> ExitStatus {
@@ -147,6 +152,12 @@ fn a_jail_has_no_files_no_network_and_no_privileges() {
         std::process::exit(libc::WEXITSTATUS(code));
     }
     let directory = tempfile::tempdir().unwrap();
+    // Anybody may do anything with them, but for Landlock.
+    let file = directory.path().join(FILE);
+    std::fs::write(&file, "").unwrap();
+    for (path, mode) in [(directory.path(), 0o777), (&file, 0o666)] {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
     let name = "a_jail_has_no_files_no_network_and_no_privileges";
     let status = trial(name, directory.path().to_str().unwrap());
     assert_eq!(status.code(), Some(0), "{status}");
@@ -161,10 +172,20 @@ fn tried(directory: &std::path::Path) -> i32 {
         eprintln!("{error}");
         return 1;
     }
-    if std::fs::read_dir("/").map(Iterator::count).ok() != Some(0) {
+    if std::path::Path::new("/etc").exists() || !std::path::Path::new(FILE).exists() {
         return 2;
     }
-    if std::net::TcpStream::connect("127.0.0.1:1")
+    let locked = jiffy::landlock::version() > 0;
+    if locked == std::fs::read(FILE).is_ok() || locked == std::fs::write("/new", "").is_ok() {
+        return 7;
+    }
+    // As sockets are.
+    if std::fs::remove_file(FILE).is_err() {
+        return 8;
+    }
+    // Landlock has no say in UDP.
+    if std::net::UdpSocket::bind("0.0.0.0:0")
+        .and_then(|socket| socket.connect("127.0.0.1:1"))
         .map_err(|error| error.raw_os_error())
         .err()
         != Some(Some(libc::ENETUNREACH))

@@ -47,7 +47,9 @@ Options of run:
   --json              write the report as JSON to stdout; the program's output goes to stderr
   --quiet             no report
   --jail DIR          lock the runner up in DIR, best an empty one, before the guest runs: no other files, no network,
-                      no privileges; run as root, it becomes nobody. The sockets of --vsock have to be in DIR
+                      no privileges; run as root, it becomes nobody. The sockets of --vsock have to be in DIR. Where the
+                      kernel has Landlock, files of DIR cannot be used either
+  --cgroup DIR        run in this cgroup, whose limits are then the runner's and its guest's
   --no-seccomp        do not confine the runner to the system calls that a running guest takes
 
 Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 130 interrupted;

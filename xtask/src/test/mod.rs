@@ -6,6 +6,7 @@
 mod bench;
 mod boots;
 mod budget;
+mod cgroup;
 mod command;
 mod devices;
 mod inputs;
@@ -151,6 +152,7 @@ fn all() -> Vec<Check> {
     checks.extend(pages::checks());
     checks.extend(smoke::checks());
     checks.extend(devices::checks());
+    checks.extend(cgroup::checks());
     checks.extend(killed::checks());
     checks.extend(network::checks());
     checks.extend(terminal::checks());
