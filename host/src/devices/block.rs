@@ -169,7 +169,7 @@ impl Block {
             return None;
         }
         let end = sector.checked_add(len / SECTOR)?;
-        (end <= self.sectors).then_some(sector * SECTOR)
+        (end <= self.sectors).then(|| sector * SECTOR)
     }
 
     /// Discards or zeroes ranges: a sector (u64), a count (u32) and flags (u32) each.

@@ -116,6 +116,7 @@ fn what_cannot_be_done_is_answered() {
     for (kind, sector, data, room, status) in [
         (0, SECTORS - 1, 0, 1024, 1),
         (0, u64::MAX, 0, 512, 1),
+        (0, u64::MAX - 1, 0, 512, 1),
         (0, u64::MAX / 512, 0, 512, 1),
         (0, 0, 0, 100, 1),
         (1, SECTORS, 512, 0, 1),
