@@ -1,31 +1,69 @@
-//! A queue of a device, its descriptors and what they point to, of a driver that writes what it likes.
+//! The queues of a device, their descriptors and what they point to, of a driver that writes what it likes.
+//!
+//! The input is bytes as they are, so that a seed can be written by hand: the kind, the features, for each queue its descriptors
+//! and what is available, then what lies at the first buffer.
 #![no_main]
 
 use jiffy::devices::interrupt::{Controller, Interrupt};
 use jiffy::devices::memory::View;
-use jiffy::devices::ring::Ring;
+use jiffy::devices::ring::{Fault, Ring};
 use jiffy::devices::worker::{Failure, Io};
-use jiffy::devices::{Device, block, console, entropy, net};
+use jiffy::devices::{Device, balloon, block, console, entropy, net, vsock};
 use jiffy::memory::{GuestMemory, Pages};
 use libfuzzer_sys::fuzz_target;
+use rustix::event::{PollFd, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use virtio_queue::{Queue, QueueT};
 
-/// Each queue's length and parts, close to each other so that little noise fills them, and where buffers are.
+/// Each queue's length; the bytes of what the driver writes of it, those of them that are descriptors; where queues are, what the
+/// device writes of each, and buffers.
 const LENGTH: u16 = 8;
-const QUEUES: u32 = 0x1000;
+const PARTS: usize = 0xc0;
 const AVAILABLE: u32 = 0x80;
-const USED: u32 = 0x100;
+const QUEUES: u32 = 0x1000;
+const USED: u32 = 0x8000;
 const BUFFERS: u64 = 0x1_0000;
 
+/// How often a device looks around, in which sockets are heard of what was written.
+const ROUNDS: usize = 3;
+
+/// The host's programs that a guest's sockets are for.
+struct Programs {
+    directory: PathBuf,
+    _listener: UnixListener,
+    _stream: UnixStream,
+}
+
+impl Programs {
+    /// Listens at port 52, and asks for the guest's port 80.
+    fn beside(directory: PathBuf) -> Self {
+        let listener = UnixListener::bind(directory.join("vsock_52")).expect("a listener");
+        let mut stream = UnixStream::connect(directory.join("vsock")).expect("a stream");
+        stream.write_all(b"CONNECT 80\n").expect("a request");
+        Programs {
+            directory,
+            _listener: listener,
+            _stream: stream,
+        }
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
 /// Each kind of device, on something that it may ruin.
-fn device(kind: u8) -> Box<dyn Device> {
-    match kind % 4 {
+fn device(kind: u8) -> (Box<dyn Device>, Option<Programs>) {
+    let device: Box<dyn Device> = match kind % 6 {
         0 => {
             let file = File::from(memfd_create("disk", MemfdFlags::CLOEXEC).expect("a memfd"));
             file.set_len(1 << 20).expect("a disk");
@@ -46,43 +84,78 @@ fn device(kind: u8) -> Box<dyn Device> {
                 &listens,
             ))
         }
-        _ => {
+        3 => {
             let (ours, theirs) = UnixDatagram::pair().expect("sockets");
             ours.set_nonblocking(true).expect("a socket");
             theirs.send(&[7; 600]).expect("a packet");
             let tap = File::from(OwnedFd::from(ours));
             Box::new(net::Net::on(tap, [2, 0, 0, 0, 0, 1]))
         }
-    }
+        4 => Box::new(balloon::Balloon),
+        _ => {
+            let directory = format!("jiffy-fuzz-{}", std::process::id());
+            let directory = std::env::temp_dir().join(directory);
+            fs::create_dir_all(&directory).expect("a directory");
+            let sockets = vsock::Sockets {
+                cid: 3,
+                path: directory.join("vsock"),
+                jail: None,
+            };
+            let device = vsock::Vsock::open(&sockets).expect("a socket");
+            return (Box::new(device), Some(Programs::beside(directory)));
+        }
+    };
+    (device, None)
 }
 
-fuzz_target!(|input: (u8, u64, Vec<u8>, Vec<u8>)| {
-    let (kind, features, queues, buffers) = input;
-    let mut device = device(kind);
+/// Has the device look around once, as its thread does.
+fn look(device: &mut dyn Device, io: &mut Io) -> Result<(), Fault> {
+    io.rings.iter_mut().for_each(Ring::begin);
+    let mut sources = device.sources();
+    let events: Vec<_> = match poll(&mut sources, Some(&Timespec::default())) {
+        Ok(_) => sources.iter().map(PollFd::revents).collect(),
+        Err(_) => return Ok(()),
+    };
+    drop(sources);
+    device.polled(io, &events)?;
+    device.rung(io)
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&[kind, ref features @ ..], rest)) = input.split_first_chunk::<9>() else {
+        return;
+    };
+    let features = u64::from_le_bytes(*features);
+    let (mut device, _programs) = device(kind);
+    let count = device.queues().len();
     let memory = GuestMemory::new(8, Pages::Small).expect("memory");
+    let (queues, buffers) = rest.split_at(rest.len().min(count * PARTS));
     for (at, bytes) in [(u64::from(QUEUES), queues), (BUFFERS, buffers)] {
-        if memory.write(at, &bytes).is_err() {
+        if memory.write(at, bytes).is_err() {
             return;
         }
     }
-    let rings = device.queues().iter().zip(1..).map(|(_, number)| {
-        let at = QUEUES * number;
+    let rings = (0..count as u32).map(|number| {
+        let at = QUEUES + PARTS as u32 * number;
         let mut queue = Queue::new(LENGTH).expect("a queue");
         queue.set_desc_table_address(Some(at), Some(0));
         queue.set_avail_ring_address(Some(at + AVAILABLE), Some(0));
-        queue.set_used_ring_address(Some(at + USED), Some(0));
+        queue.set_used_ring_address(Some(USED + 0x100 * number), Some(0));
         queue.set_event_idx(features & 1 << 29 != 0);
         queue.set_ready(true);
         Ring::new(queue)
     });
-    let rings = rings.collect();
     let mut io = Io {
         view: View::new(&memory).expect("a view"),
-        rings,
+        rings: rings.collect(),
         interrupt: Interrupt::new(&Arc::new(Controller::new(None, None)), 5),
         features,
         config: device.config(),
         fail: Failure::default(),
     };
-    let _ = device.start(&mut io).and_then(|()| device.rung(&mut io));
+    if device.start(&mut io).is_ok() {
+        // What has given up does nothing any more.
+        let _ = (0..ROUNDS).try_for_each(|_| look(&mut *device, &mut io));
+    }
+    device.reset();
 });
