@@ -148,7 +148,7 @@ fn in_lab(
 ) -> Result<u8> {
     if options.ready_fd.is_some() {
         return Err(usage(
-            "--ready-fd is of this machine; use it with --on host",
+            "--ready-fd: the lab's descriptors are not this machine's; use it with --on host",
         ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;

@@ -11,7 +11,7 @@ use super::command::Run;
 use super::{Check, Context};
 
 /// Arguments, exit status, and what the line must say.
-const TABLE: [(&[&str], i32, &str); 16] = [
+const TABLE: [(&[&str], i32, &str); 17] = [
     (&["boot", "--profile", "mni"], 2, "there is no profile mni"),
     (&["boot", "--no-such-option"], 2, "unexpected argument"),
     (&["boot", "--timeout", "0"], 2, "above 0"),
@@ -37,6 +37,11 @@ const TABLE: [(&[&str], i32, &str); 16] = [
         &["boot", "--on", "lab", "--", "/etc/passwd"],
         2,
         "not an executable",
+    ),
+    (
+        &["boot", "--on", "lab", "--ready-fd", "1"],
+        2,
+        "--ready-fd: the lab's descriptors",
     ),
     (
         &["bench", "--suite", "vmm", "--vmm-path", "qemu=/bin/true"],
