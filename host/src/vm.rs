@@ -110,7 +110,7 @@ impl Vm {
         let cpus = 1 + self.others.len() as u32;
         for (vcpu, id) in [&self.vcpu].into_iter().chain(&self.others).zip(0..) {
             if cpus > 1 {
-                cpuid::set_topology(&mut cpuid, id, cpus);
+                cpuid::set_topology(&mut cpuid, id, cpus)?;
             }
             vcpu.set_cpuid2(&cpuid).map_err(kvm("KVM_SET_CPUID2"))?;
             enable_states(vcpu, states);

@@ -164,16 +164,29 @@ fn balloon(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What two processors are: cores of one package.
+const PROCESSORS: &str = "2
+on 0
+on 1
+physical id: 0
+core id: 0
+cpu cores: 2
+physical id: 0
+core id: 1
+cpu cores: 2
+";
+
 /// Two processors, each of which runs something. No more: the lab has one, on which those that wait for a lock of a guest's
 /// processor wait by PAUSE, and that is what QEMU emulates slowest.
 fn processors(context: &Context<'_>) -> Result<()> {
-    let script = "nproc; for cpu in 0 1; do taskset -c $cpu sh -c 'echo on $0' $cpu; done";
+    let script = "nproc; for cpu in 0 1; do taskset -c $cpu sh -c 'echo on $0' $cpu; done
+        grep -E '^(physical id|cpu cores|core id)' /proc/cpuinfo | tr -d '\\t'";
     let smp = ["--profile", "smp", "--cpus", "2"];
     lab(context, &smp, script)?
         .timeout(300)
         .run(context)?
         .ended_with(0)?
-        .printed("2\non 0\non 1\n")?;
+        .printed(PROCESSORS)?;
     Ok(())
 }
 
