@@ -13,7 +13,7 @@ use crate::run::{self, Run, Watch};
 use crate::stdin::Stdin;
 use crate::trace::{Collector, raw::Trace};
 use crate::vm::{self, Irqchip, Vm};
-use crate::{boot_params, diagnose, mptable, probe, pvh, report};
+use crate::{boot_params, command_line as words, diagnose, mptable, probe, pvh, report};
 use kvm_ioctls::Kvm;
 use rustix::fd::OwnedFd;
 use std::mem;
@@ -220,11 +220,10 @@ fn microseconds([created, loaded, entry]: [f64; 3], run: &Run, clock: Clock) -> 
 /// More memory than this, and a kernel sizes its hash tables so that filling them shows in a boot.
 const LARGE_MEMORY: u64 = 512 << 20;
 
-/// What jiffy tells every kernel: end the machine at a panic by a triple fault, which needs no device; that memory is
-/// zero, which a kernel with our patches need not clear again; and the frequency of the time stamp counter, so that
-/// the kernel does not wait to measure it.
+/// What jiffy tells this kernel: the words for every one, and the frequency of the time stamp counter, so that the kernel
+/// does not wait to measure it.
 fn command_line(vm: &Vm, extra: &str) -> String {
-    let mut line = "panic=-1 reboot=t tsc=reliable memblock=zeroed".to_owned();
+    let mut line = words::WORDS.to_owned();
     if let Some(khz) = vm.tsc_khz() {
         line += &format!(" tsc_early_khz={khz}");
     }
@@ -239,8 +238,7 @@ fn command_line(vm: &Vm, extra: &str) -> String {
     }
     line += &vm.devices.command_line();
     if !extra.is_empty() {
-        line += " ";
-        line += extra;
+        words::add(&mut line, extra);
     }
     line
 }

@@ -8,6 +8,7 @@ pub mod boot;
 pub mod boot_params;
 pub mod cgroup;
 pub mod clock;
+pub mod command_line;
 pub mod cpuid;
 pub mod details;
 pub mod devices;

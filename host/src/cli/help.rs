@@ -32,7 +32,7 @@ Options of run:
   --vsock [cid=N,]uds=PATH
                       sockets between guest and host: a program that connects to PATH and says `CONNECT port` is
                       connected to the guest's port, and the guest (3, or N) reaches the host's port at PATH_port
-  --cmdline TEXT      more for the kernel's command line
+  --cmdline TEXT      more for the kernel's command line; the word -X takes our own word X away
   --timeout SECONDS   the longest that the guest may run (60)
   --stdin FILE        the program's input, instead of ours
   --ready-fd N        write one byte 0x01 to this descriptor when the guest is ready

@@ -49,8 +49,8 @@ pub(crate) struct BootOptions {
     /// The longest that the guest may run
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub(super) timeout: String,
-    /// More for the kernel's command line
-    #[arg(long, value_name = "TEXT")]
+    /// More for the kernel's command line; the word -X takes the runner's own word X away
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(super) cmdline: Option<String>,
     /// Write one byte 0x01 to this descriptor when the guest is ready
     #[arg(long, value_name = "N")]

@@ -1,0 +1,53 @@
+//! The kernel's command line: the runner's words, and what the user adds to them and takes away.
+
+/// What every kernel is told: to end the machine at a panic by a triple fault, which needs no device; and that memory is
+/// zero, which a kernel with our patches need not clear again.
+pub const WORDS: &str = "panic=-1 reboot=t tsc=reliable memblock=zeroed";
+
+/// Adds the user's words. A word `-X` is not added: it takes the word `X` that is there away. Behind `--`, whose words are
+/// PID 1's (Documentation/admin-guide/kernel-parameters.rst of Linux), every word is added.
+pub fn add(line: &mut String, words: &str) {
+    let mut theirs = false;
+    for word in words.split(' ') {
+        theirs |= word == "--";
+        match word.strip_prefix('-') {
+            Some(name) if !theirs && !name.is_empty() => take(line, name),
+            _ => {
+                line.push(' ');
+                line.push_str(word);
+            }
+        }
+    }
+}
+
+fn take(line: &mut String, name: &str) {
+    let left: Vec<&str> = line.split(' ').filter(|word| *word != name).collect();
+    *line = left.join(" ");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(words: &str) -> String {
+        let mut line = "panic=-1 memblock=zeroed".to_owned();
+        add(&mut line, words);
+        line
+    }
+
+    #[test]
+    fn words_are_added_and_taken_away() {
+        assert_eq!(added("a=1 b"), "panic=-1 memblock=zeroed a=1 b");
+        assert_eq!(added("-memblock=zeroed a=\"x  y\""), "panic=-1 a=\"x  y\"");
+        // Only whole words, and only those that are there.
+        assert_eq!(added("-memblock - -c"), "panic=-1 memblock=zeroed -");
+        assert_eq!(
+            added("a -- -panic=-1"),
+            "panic=-1 memblock=zeroed a -- -panic=-1"
+        );
+        assert_eq!(
+            added("-- -panic=-1"),
+            "panic=-1 memblock=zeroed -- -panic=-1"
+        );
+    }
+}
