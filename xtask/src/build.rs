@@ -45,6 +45,12 @@ pub(crate) struct BuildOptions {
 }
 
 impl BuildOptions {
+    /// Compilers at once.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs
+            .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+    }
+
     /// For a check, which says only what it found.
     pub(crate) fn of_test(profile: &str, source: &SourceOptions) -> Self {
         Self {
@@ -157,15 +163,14 @@ fn kernels(
     let profile = options.profile.as_str();
     let series = Series::read(&layout.series())?;
     let source = source::find(ui, &cache, &options.source)?;
-    let compiler = kernel::compiler()?;
-    let jobs = options
-        .jobs
-        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let compiler = kernel::compiler(kernel::GNU)?;
+    let jobs = options.jobs();
     let recipe = |config| Recipe {
         profile,
         config,
         compiler: &compiler,
         jobs,
+        variables: &[],
     };
     let tree_key = tree::key(&source.id, &series);
     let tree = || tree::patched(ui, &cache, &source, &series);

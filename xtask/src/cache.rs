@@ -1,7 +1,7 @@
 //! The cache of everything that takes long: `$XDG_CACHE_HOME/jiffy`.
 //!
 //! ```text
-//! KIND/KEY        an entry; there means whole. Kinds: downloads, trees, kernels
+//! KIND/KEY        an entry; there means whole. Kinds: downloads, trees, kernels, variants
 //! tmp/KIND-KEY    an entry in the making, renamed to its place when it is whole
 //! locks/NAME      flock: exclusive while KIND-KEY is made, shared while it is used
 //! sums/...        SHA-256 of files seen before, by path, size and time of change

@@ -17,6 +17,8 @@ const MAX_DEPTH: usize = 8;
 struct Request {
     value: String,
     fragment: String,
+    /// Taken where it can be had; nothing fails without it.
+    wish: bool,
 }
 
 /// What a profile asks of Kconfig. Of two fragments that name an option, the later one counts.
@@ -85,19 +87,51 @@ impl Config {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
+        self.add_text(&path.display().to_string(), &fragment, &text)
+    }
+
+    /// Adds the lines of a fragment that `place` has and that is called `fragment`.
+    pub(crate) fn add_text(&mut self, place: &str, fragment: &str, text: &str) -> Result<()> {
         for (number, line) in text.lines().enumerate() {
             if let Some((option, value)) = parse(line) {
-                let fragment = fragment.clone();
-                self.requests.insert(option, Request { value, fragment });
+                let request = Request {
+                    value,
+                    fragment: fragment.to_owned(),
+                    wish: false,
+                };
+                self.requests.insert(option, request);
             } else if !line.trim().is_empty() && !line.starts_with('#') {
                 bail!(
-                    "{}:{}: `{line}` is neither CONFIG_X=value nor a comment",
-                    path.display(),
+                    "{place}:{}: `{line}` is neither CONFIG_X=value nor a comment",
                     number + 1
                 );
             }
         }
         Ok(())
+    }
+
+    /// Makes wishes of all that was asked for so far: for a kernel that lacks what some of it depends on.
+    pub(crate) fn loosen(&mut self) {
+        for request in self.requests.values_mut() {
+            request.wish = true;
+        }
+    }
+
+    /// The wishes that the .config which came out does not grant, as lines of a .config have them.
+    pub(crate) fn not_granted(&self, made: &str) -> Vec<String> {
+        self.differing(made)
+            .filter(|(_, request, _)| request.wish)
+            .map(|(option, _, found)| format!("{option}={found}"))
+            .collect()
+    }
+
+    /// What differs in the .config that came out: the option, what was asked for, and what is there.
+    fn differing(&self, made: &str) -> impl Iterator<Item = (&String, &Request, String)> {
+        let made: BTreeMap<String, String> = made.lines().filter_map(parse).collect();
+        self.requests.iter().filter_map(move |(option, request)| {
+            let found = made.get(option).map_or("n", String::as_str);
+            (found != request.value).then(|| (option, request, found.to_owned()))
+        })
     }
 
     /// The file for `KCONFIG_ALLCONFIG`.
@@ -117,20 +151,16 @@ impl Config {
     /// Compares with the .config that came out.
     ///
     /// # Errors
-    /// Names each option that differs, the fragment and what was found.
+    /// Names each option that differs and is not just a wish, the fragment and what was found.
     pub(crate) fn check(&self, made: &str) -> Result<()> {
-        let made: BTreeMap<String, String> = made.lines().filter_map(parse).collect();
         let missing: Vec<String> = self
-            .requests
-            .iter()
-            .filter_map(|(option, request)| {
-                let found = made.get(option).map_or("n", String::as_str);
-                (found != request.value).then(|| {
-                    format!(
-                        "{option}={} ({}) came out as {found}",
-                        request.value, request.fragment
-                    )
-                })
+            .differing(made)
+            .filter(|(_, request, _)| !request.wish)
+            .map(|(option, request, found)| {
+                format!(
+                    "{option}={} ({}) came out as {found}",
+                    request.value, request.fragment
+                )
             })
             .collect();
         if missing.is_empty() {
@@ -207,6 +237,23 @@ mod tests {
         let error = config.check("CONFIG_A=y\nCONFIG_N=8\n").unwrap_err();
         expect!["Kconfig does not give what the fragments ask for (a dependency is missing, or the option does not exist): CONFIG_A=n (net.config) came out as y; CONFIG_B=\"x y\" (base.config) came out as n; CONFIG_N=16 (net.config) came out as 8"]
             .assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn wishes_may_fail_and_what_is_asked_for_behind_them_may_not() {
+        let dir = small();
+        let mut config = Config::profile(dir.path(), "more").unwrap();
+        config.loosen();
+        config.add_text("x", "x", "CONFIG_N=8\n").unwrap();
+        config.check("CONFIG_N=8\n").unwrap();
+        expect![[r#"
+            [
+                "CONFIG_A=y",
+                "CONFIG_B=n",
+            ]
+        "#]]
+        .assert_debug_eq(&config.not_granted("CONFIG_A=y\nCONFIG_N=8\n"));
+        assert!(config.check("CONFIG_B=\"x y\"\nCONFIG_N=16\n").is_err());
     }
 
     #[test]

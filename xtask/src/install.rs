@@ -16,6 +16,8 @@ use crate::ui::Ui;
 pub(crate) enum Need {
     /// Compile a kernel and PID 1.
     Build,
+    /// Compile a kernel with clang.
+    Llvm,
     /// Run QEMU: the lab, or a boot without KVM.
     Qemu,
     /// Run the tests.
@@ -68,6 +70,9 @@ const TOOLS: &[Tool] = &[
     tool(Need::Build, "patch", "patch"),
     tool(Need::Build, "tar", "tar"),
     tool(Need::Build, "xz", "xz-utils"),
+    tool(Need::Llvm, "clang", "clang"),
+    tool(Need::Llvm, "ld.lld", "lld"),
+    tool(Need::Llvm, "llvm-ar", "llvm"),
     tool(Need::Qemu, "qemu-system-x86_64", "qemu-system-x86"),
     // The fuzzers' engine is in C++.
     tool(Need::Test, "g++", "g++"),

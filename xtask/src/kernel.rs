@@ -1,5 +1,7 @@
 //! Configuring and compiling a kernel, and keeping what came out.
 
+mod variant;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,11 @@ use crate::digest;
 use crate::make::{self, Make};
 use crate::tree::{self, Tree};
 use crate::ui::Ui;
+
+pub(crate) use variant::{Workshop, cached as cached_variant};
+
+/// The cache's kind of the kernels that are built for use.
+const KIND: &str = "kernels";
 
 /// How many kernels stay in the cache: a few states of every profile, some ten MiB each.
 const KEPT: usize = 24;
@@ -30,6 +37,12 @@ impl Kernel {
     pub(crate) fn vmlinux(&self) -> PathBuf {
         self.entry.path().join("vmlinux")
     }
+
+    /// The text of its .config.
+    pub(crate) fn config(&self) -> Result<String> {
+        let path = self.entry.path().join("config");
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
 }
 
 /// What to build, and from where.
@@ -42,26 +55,31 @@ pub(crate) struct Recipe<'a> {
     pub(crate) compiler: &'a str,
     /// Processes at once.
     pub(crate) jobs: usize,
+    /// Variables of make, `NAME=VALUE`.
+    pub(crate) variables: &'a [String],
 }
 
 impl Recipe<'_> {
     /// The key of the kernel that this recipe makes of a tree.
     pub(crate) fn key(&self, tree_key: &str) -> String {
-        digest::of(&[
-            tree_key.as_bytes(),
-            self.config.text().as_bytes(),
-            self.compiler.as_bytes(),
-            make::IDENTITY.as_bytes(),
-        ])
+        let config = self.config.text();
+        let mut parts = vec![tree_key, &config, self.compiler, make::IDENTITY];
+        parts.extend(self.variables.iter().map(String::as_str));
+        let parts: Vec<_> = parts.into_iter().map(str::as_bytes).collect();
+        digest::of(&parts)
     }
 }
 
 /// The kernel with this key, when it has been built before.
 pub(crate) fn cached(cache: &Cache, key: &str) -> Result<Option<Kernel>> {
-    if !cache.has("kernels", key) {
+    cached_as(cache, KIND, key)
+}
+
+fn cached_as(cache: &Cache, kind: &str, key: &str) -> Result<Option<Kernel>> {
+    if !cache.has(kind, key) {
         return Ok(None);
     }
-    let entry = cache.entry("kernels", key, |_| bail!("kernel {key} left the cache"))?;
+    let entry = cache.entry(kind, key, |_| bail!("kernel {key} left the cache"))?;
     Ok(Some(Kernel { entry }))
 }
 
@@ -74,14 +92,15 @@ pub(crate) fn build(
     seed: Option<(&Tree, &crate::series::Series)>,
 ) -> Result<Kernel> {
     let key = recipe.key(&tree.key);
-    let entry = cache.entry("kernels", &key, |aside| {
+    let entry = cache.entry(KIND, &key, |aside| {
         let profile = recipe.profile;
         let _building = cache.lock(&format!("build-{}-{profile}", tree.key))?;
         let dir = tree.build_dir(profile);
         forget_half_built(&dir)?;
         if let (Some((base, patches)), false) = (seed, dir.exists()) {
             let _base = cache.lock(&format!("build-{}-{profile}", base.key))?;
-            seed_build(tree, &base.build_dir(profile), &dir, patches)?;
+            touch(tree, patches)?;
+            copy_build(&base.build_dir(profile), &dir)?;
         }
         let variant = if seed.is_some() {
             " for software KVM"
@@ -90,22 +109,32 @@ pub(crate) fn build(
         };
         let step = format!("compile the {profile} kernel{variant}");
         compile(ui, tree, recipe, &dir, &step)?;
-        for (from, to) in [("vmlinux", "vmlinux"), (".config", "config")] {
-            let from = dir.join(from);
-            fs::copy(&from, aside.join(to))
-                .with_context(|| format!("keeping {}", from.display()))?;
-        }
-        Ok(())
+        keep(&dir, aside)
     })?;
-    cache.prune("kernels", KEPT)?;
+    cache.prune(KIND, KEPT)?;
     Ok(Kernel { entry })
 }
 
+/// Copies what a kernel's entry has out of the build directory.
+fn keep(dir: &Path, entry: &Path) -> Result<()> {
+    for (from, to) in [("vmlinux", "vmlinux"), (".config", "config")] {
+        let from = dir.join(from);
+        fs::copy(&from, entry.join(to)).with_context(|| format!("keeping {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// The compiler and linker that kernels are built with.
+pub(crate) const GNU: [&str; 2] = ["gcc", "ld"];
+
+/// Those that make takes with `LLVM=1`.
+pub(crate) const LLVM: [&str; 2] = ["clang", "ld.lld"];
+
 /// The compiler's and linker's versions: other ones make another kernel.
-pub(crate) fn compiler() -> Result<String> {
+pub(crate) fn compiler(tools: [&str; 2]) -> Result<String> {
     let sh = Shell::new()?;
     let mut names = Vec::new();
-    for tool in ["gcc", "ld"] {
+    for tool in tools {
         let said = cmd!(sh, "{tool} --version")
             .quiet()
             .read()
@@ -127,8 +156,8 @@ fn forget_half_built(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a build directory of the tree's base, so that only what the further patches concern is compiled again.
-fn seed_build(tree: &Tree, from: &Path, to: &Path, patches: &crate::series::Series) -> Result<()> {
+/// Copies a build directory of the tree's base, if there is a whole one, so that only what differs is compiled again.
+fn copy_build(from: &Path, to: &Path) -> Result<()> {
     if !from.join("vmlinux").exists() || from.join(UNDER_WAY).exists() {
         return Ok(());
     }
@@ -144,7 +173,11 @@ fn seed_build(tree: &Tree, from: &Path, to: &Path, patches: &crate::series::Seri
         .quiet()
         .run()
         .context("copying a build directory")?;
-    // The objects may be newer than the patches: the tree is older than its second profile's build.
+    fs::rename(&aside, to).with_context(|| format!("moving {} to its place", aside.display()))
+}
+
+/// Makes what the patches change newer than any object: the tree is older than its second profile's build.
+fn touch(tree: &Tree, patches: &crate::series::Series) -> Result<()> {
     for file in patches.files() {
         let file = tree.path().join(file);
         fs::File::options()
@@ -153,14 +186,14 @@ fn seed_build(tree: &Tree, from: &Path, to: &Path, patches: &crate::series::Seri
             .and_then(|file| file.set_modified(std::time::SystemTime::now()))
             .with_context(|| format!("touching {}", file.display()))?;
     }
-    fs::rename(&aside, to).with_context(|| format!("moving {} to its place", aside.display()))
+    Ok(())
 }
 
 fn compile(ui: &Ui, tree: &Tree, recipe: &Recipe<'_>, dir: &Path, step: &str) -> Result<()> {
     crate::cache::make_dir(dir)?;
     let marker = dir.join(UNDER_WAY);
     fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
-    let make = Make::new(tree.path(), dir, recipe.jobs);
+    let make = Make::new(tree.path(), dir, recipe.jobs, recipe.variables);
     let made = configure(&make, recipe, dir).and_then(|()| make.compile(ui, step));
     // Make ended by itself, whatever it ended with: it removed what it had not finished.
     fs::remove_file(&marker).with_context(|| format!("removing {}", marker.display()))?;
@@ -188,6 +221,6 @@ pub(crate) fn build_compat(
     recipe: &Recipe<'_>,
     patches: &crate::series::Series,
 ) -> Result<Kernel> {
-    let tree = tree::derived(ui, cache, base, patches)?;
+    let tree = tree::derived(ui, cache, base, "software KVM", patches)?;
     build(ui, cache, &tree, recipe, Some((base, patches)))
 }

@@ -28,7 +28,7 @@ const PROFILE: &str = "lab";
 
 /// SVM and nested pages by TCG; one instruction is one nanosecond; idle time passes at once, and nothing of the clock
 /// is the host's, not even the date. Without the RTC the kernel would look for it for a second.
-const HARDWARE: [&str; 8] = [
+pub(crate) const HARDWARE: [&str; 8] = [
     "-M",
     "microvm,accel=tcg,rtc=on,isa-serial=on",
     "-cpu",
@@ -39,10 +39,12 @@ const HARDWARE: [&str; 8] = [
     "base=2025-01-01,clock=vm",
 ];
 
-/// Messages only when something is wrong; they are shown when the lab fails. The rest is what the lab's clock lets us
-/// know, which the kernel would measure in loops that QEMU takes a minute for: the TSC's rate by definition, that the
-/// PIT's interrupt works, and that the PIT does for timers, the local APIC's having no known rate.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable tsc_early_khz=1000000 no_timer_check nolapic_timer";
+/// What that clock lets us tell a kernel, which would measure it in loops that QEMU takes a minute for: the TSC's rate by
+/// definition, that the PIT's interrupt works, and that the PIT does for timers, the local APIC's having no known rate.
+pub(crate) const CLOCK: &str = "tsc=reliable tsc_early_khz=1000000 no_timer_check nolapic_timer";
+
+/// Messages only when something is wrong; they are shown when the lab fails.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
 
 /// What the lab needs beside the guest's memory, in MiB.
 const OVERHEAD_MIB: u64 = 768;
@@ -150,7 +152,7 @@ pub(crate) fn execute(
             devices: &job.devices,
             kernel: lab.vmlinux,
             initramfs,
-            command_line: COMMAND_LINE.to_owned(),
+            command_line: format!("{COMMAND_LINE} {CLOCK}"),
             memory_mib: job.memory_mib + OVERHEAD_MIB,
             timeout: job.timeout + START,
             stdout: job.stdout,

@@ -41,15 +41,17 @@ pub(crate) struct Make {
     tree: PathBuf,
     dir: PathBuf,
     jobs: usize,
+    variables: Vec<String>,
 }
 
 impl Make {
-    /// For the tree, building in `dir`, which must lie directly in the tree.
-    pub(crate) fn new(tree: &Path, dir: &Path, jobs: usize) -> Self {
+    /// For the tree, building in `dir`, which must lie directly in the tree, with these variables (`NAME=VALUE`).
+    pub(crate) fn new(tree: &Path, dir: &Path, jobs: usize, variables: &[String]) -> Self {
         Self {
             tree: tree.to_path_buf(),
             dir: dir.to_path_buf(),
             jobs,
+            variables: variables.to_vec(),
         }
     }
 
@@ -110,13 +112,18 @@ impl Make {
     }
 
     fn command(&self, target: &str) -> Result<Command> {
-        let Self { tree, dir, jobs } = self;
+        let Self {
+            tree,
+            dir,
+            jobs,
+            variables,
+        } = self;
         let out = dir
             .file_name()
             .context("a build directory without a name")?;
         let sh = Shell::new()?;
         let jobs = format!("-j{jobs}");
-        let mut make: Command = cmd!(sh, "make -C {tree} O={out} {jobs} {target}")
+        let mut make: Command = cmd!(sh, "make -C {tree} O={out} {jobs} {variables...} {target}")
             .quiet()
             .into();
         for name in REMOVED {

@@ -2,6 +2,8 @@
 //!
 //! Each output port is a debug console connected to a socket of ours; a thread for each passes the bytes on.
 
+mod instructions;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -16,6 +18,8 @@ use anyhow::{Context, Result, bail};
 use jiffy_abi::port;
 use jiffy_abi::verdict::Verdict;
 use xshell::{Shell, cmd};
+
+pub(crate) use instructions::{Counted, until_ready};
 
 /// More than this of a port that we keep is not kept.
 const KEPT: u64 = 1 << 20;

@@ -4,10 +4,13 @@
 //! Only when every hunk of every patch matched do the results replace the tree's files, each by a rename, so a file
 //! that another tree shares by a hard link keeps its content there.
 
+mod subset;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use anyhow::{Context, Result, anyhow};
 use xshell::{Shell, cmd};
@@ -15,7 +18,10 @@ use xshell::{Shell, cmd};
 use crate::cache::make_dir;
 use crate::diff::{explain, parse};
 
+pub(crate) use subset::{Companions, Subset, Unpatched};
+
 /// One `git format-patch` file.
+#[derive(Clone)]
 pub(crate) struct Patch {
     /// The file's name.
     pub(crate) name: String,
@@ -84,16 +90,7 @@ impl Series {
             )));
         }
         let files = self.files();
-        let scratch = tempfile::tempdir().context("creating a scratch directory")?;
-        for file in &files {
-            let to = scratch.path().join(file);
-            make_dir(to.parent().unwrap_or(scratch.path()))?;
-            let from = tree.join(file);
-            if from.exists() {
-                fs::copy(&from, &to)
-                    .with_context(|| format!("copying {} to try patches on", from.display()))?;
-            }
-        }
+        let scratch = copies(tree, &files)?;
         for patch in &self.0 {
             patch.apply_in(scratch.path(), tree)?;
         }
@@ -124,20 +121,25 @@ impl Patch {
         })
     }
 
-    fn apply_in(&self, scratch: &Path, tree: &Path) -> Result<()> {
+    /// Runs patch on it in a directory.
+    fn run_in(&self, scratch: &Path, how: &[&str]) -> Result<Output> {
         let sh = Shell::new()?;
         sh.change_dir(scratch);
         sh.set_var("LC_ALL", "C");
-        // No fuzz: what git am would refuse is refused here too.
-        let output = cmd!(
+        cmd!(
             sh,
-            "patch -p1 --forward --fuzz=0 --no-backup-if-mismatch --reject-file=-"
+            "patch -p1 {how...} --no-backup-if-mismatch --reject-file=-"
         )
         .stdin(&self.text)
         .quiet()
         .ignore_status()
         .output()
-        .context("running patch; is it installed?")?;
+        .context("running patch; is it installed?")
+    }
+
+    fn apply_in(&self, scratch: &Path, tree: &Path) -> Result<()> {
+        // No fuzz: what git am would refuse is refused here too.
+        let output = self.run_in(scratch, &["--forward", "--fuzz=0"])?;
         if output.status.success() {
             return Ok(());
         }
@@ -155,7 +157,8 @@ impl Patch {
 }
 
 impl Staged {
-    /// Puts the patched files into the tree. Everything is written beside its place before the first rename.
+    /// Puts the patched files into the tree. Everything is written beside its place before the first rename; a file
+    /// that is as it should be stays, with its time.
     pub(crate) fn install(&self, tree: &Path) -> Result<()> {
         let mut written = Vec::new();
         let all = self
@@ -188,10 +191,10 @@ impl Staged {
         written: &mut Vec<(PathBuf, PathBuf)>,
     ) -> Result<()> {
         let from = self.scratch.path().join(file);
-        if !from.exists() {
+        let place = tree.join(file);
+        if !from.exists() || same(&from, &place)? {
             return Ok(());
         }
-        let place = tree.join(file);
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let aside = place.with_file_name(format!(".{name}.jiffy-new"));
         make_dir(place.parent().unwrap_or(tree))?;
@@ -199,6 +202,31 @@ impl Staged {
         fs::copy(&from, &aside).with_context(|| format!("writing {}", aside.display()))?;
         Ok(())
     }
+}
+
+/// Copies of those of a tree's files that are there.
+fn copies(tree: &Path, files: &BTreeSet<PathBuf>) -> Result<tempfile::TempDir> {
+    let scratch = tempfile::tempdir().context("creating a scratch directory")?;
+    for file in files {
+        let to = scratch.path().join(file);
+        make_dir(to.parent().unwrap_or(scratch.path()))?;
+        let from = tree.join(file);
+        if from.exists() {
+            fs::copy(&from, &to)
+                .with_context(|| format!("copying {} to try patches on", from.display()))?;
+        }
+    }
+    Ok(scratch)
+}
+
+/// Whether two files have the same content; one that is not there has none.
+fn same(one: &Path, other: &Path) -> Result<bool> {
+    let read = |path: &Path| match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    Ok(read(one)? == read(other)?)
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use crate::series::Series;
 use crate::source::{Origin, Source};
 use crate::ui::Ui;
 
-/// How many trees stay in the cache: the one for hardware, its copy for software KVM, and the same of one other state.
-const KEPT: usize = 4;
+/// How many trees stay in the cache: the one for hardware, its copies for software KVM and for variants, and the same of
+/// one other state.
+const KEPT: usize = 6;
 
 /// The files in a 6.12 tarball, for the progress bar.
 const TARBALL_FILES: u64 = 92_500;
@@ -68,10 +69,16 @@ pub(crate) fn patched(ui: &Ui, cache: &Cache, source: &Source, series: &Series) 
 }
 
 /// A copy of a tree by hard links with further patches, which replace the files they change.
-pub(crate) fn derived(ui: &Ui, cache: &Cache, base: &Tree, more: &Series) -> Result<Tree> {
+pub(crate) fn derived(
+    ui: &Ui,
+    cache: &Cache,
+    base: &Tree,
+    purpose: &str,
+    more: &Series,
+) -> Result<Tree> {
     let key = key(&base.key, more);
     let entry = cache.entry("trees", &key, |aside| {
-        let step = ui.step("link the tree for software KVM", 0);
+        let step = ui.step(format!("link the tree for {purpose}"), 0);
         copy_tree(base.path(), aside, &|from, to| {
             fs::hard_link(from, to).map(|()| 0)
         })?;

@@ -59,7 +59,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     };
     let kvm = super::kvm(layout, options)?;
     let said = stopwatch::run(layout, &ui, options, &kvm, race)?;
-    let report = report(&said, kvm, options.runs)?;
+    let report = report(&said, kvm, options.runs())?;
     show(&report, options.build.json, table)
 }
 

@@ -90,7 +90,7 @@ pub(super) fn run(
     race: Race,
 ) -> Result<String> {
     let in_lab = kvm == LAB;
-    let mut arguments = vec![OsString::from(options.runs.to_string())];
+    let mut arguments = vec![OsString::from(options.runs().to_string())];
     let mut files = race.files;
     for (number, command) in race.commands.into_iter().enumerate() {
         arguments.extend((number > 0).then(|| "--".into()));

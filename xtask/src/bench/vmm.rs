@@ -102,8 +102,8 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         kvm,
         profile: options.build.profile.clone(),
         memory_mib: MEMORY_MIB,
-        runs: options.runs,
-        rows: rows(&said, &names, options.runs)?,
+        runs: options.runs(),
+        rows: rows(&said, &names, options.runs())?,
     };
     show(&report, options.build.json, table)
 }
