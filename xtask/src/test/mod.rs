@@ -3,6 +3,7 @@
 //! What cargo knows how to test comes first, then whole boots: in the lab, on this machine's KVM, and in QEMU's
 //! microvm. Each check is a row with a name and an end in time.
 
+mod ablation;
 mod bench;
 mod boots;
 mod budget;
@@ -148,6 +149,7 @@ fn all() -> Vec<Check> {
     checks.extend(boots::checks());
     checks.extend(bench::checks());
     checks.extend(budget::checks());
+    checks.extend(ablation::checks());
     checks.extend(many::checks());
     checks.extend(pages::checks());
     checks.extend(smoke::checks());

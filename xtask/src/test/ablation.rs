@@ -1,0 +1,91 @@
+//! What is taken out is missing: a patch whose removal compiles one file, and a word of the runner's.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::command::Run;
+use super::{Check, Context};
+
+/// A CPUID leaf asked for again and again is an exit each time: 0016 took away some 70.
+const EXITS: std::ops::Range<f64> = 30.0..150.0;
+
+/// Pages that are only touched to be cleared, which `memblock=zeroed` spares a boot of 128 MiB.
+const PAGES: std::ops::Range<f64> = 10.0..60.0;
+
+/// A build of one file and a link, and two boots of each kernel, on a busy machine.
+const SECONDS: u64 = 300;
+
+/// The rows.
+pub(crate) fn checks() -> Vec<Check> {
+    vec![Check::new("lab/min/ablation", check)]
+}
+
+fn check(context: &Context<'_>) -> Result<()> {
+    let words = "bench --suite ablation --profile min --runs 1 --json --only 0016,memblock";
+    let args = words.split(' ').chain(context.source.arguments());
+    let ran = Run::xtask(args)?.timeout(SECONDS).run(context)?;
+    let report = ran.ended_with(0)?.json()?;
+    // No patch builds upon it; were one taken out along, the figure would be of both.
+    ensure!(
+        row(&report, "0016")?["with"] == serde_json::json!([]),
+        "0016 is not taken out alone"
+    );
+    let patch = change(&report, "0016")?;
+    ensure!(
+        EXITS.contains(&patch.exits),
+        "without 0016 there are {} exits more",
+        patch.exits
+    );
+    // Of the two, only the patch changes the kernel.
+    let word = change(&report, "memblock")?;
+    ensure!(
+        PAGES.contains(&word.pages),
+        "without memblock=zeroed {} pages more are touched",
+        word.pages
+    );
+    ensure!(word.bytes == 0.0, "another kernel was booted for a word");
+    ensure!(
+        patch.lab_us > 0.0 && word.lab_us > 0.0,
+        "the boot is no slower without: {} and {} lab µs",
+        patch.lab_us,
+        word.lab_us
+    );
+    ensure!(
+        word.instructions > 0.0,
+        "{} instructions clear memory",
+        word.instructions
+    );
+    Ok(())
+}
+
+/// What a row changes.
+struct Change {
+    lab_us: f64,
+    instructions: f64,
+    exits: f64,
+    pages: f64,
+    bytes: f64,
+}
+
+fn row<'a>(report: &'a Value, name: &str) -> Result<&'a Value> {
+    let rows = report["rows"].as_array().context("no rows")?;
+    rows.iter()
+        .find(|row| row["name"] == name)
+        .with_context(|| format!("no row {name} in {report}"))
+}
+
+fn change(report: &Value, name: &str) -> Result<Change> {
+    let row = row(report, name)?;
+    let number = |at: usize| {
+        row["change"][at]
+            .as_f64()
+            .with_context(|| format!("no figure {at} in {row}"))
+    };
+    Ok(Change {
+        lab_us: number(0)?,
+        instructions: number(1)?,
+        exits: number(2)?,
+        pages: number(3)?,
+        bytes: number(4)?,
+    })
+}
