@@ -1,5 +1,7 @@
 # What a guest in production uses; one processor.
 @min
+sysfs
+devtmpfs
 seccomp
 async-io
 ipc

@@ -1,4 +1,4 @@
-# PID 1 and pipes: programs run from the initramfs; no network, no block devices, no terminals.
+# PID 1 and pipes: programs run from the initramfs; no network, no block devices, no terminals, no sysfs. PID 1 makes /dev.
 base
 lean
 hardening
@@ -13,6 +13,4 @@ printk
 boot-trace
 postpone
 proc
-sysfs
-devtmpfs
 tmpfs
