@@ -19,7 +19,8 @@ pub(crate) fn wait() {
             let _ = read(&file, &mut first);
         }
         if !first[0].is_ascii_digit() {
-            return;
+            // The last one runs nothing yet before its step is over.
+            return sys::await_hotplug();
         }
         sys::sleep_1ms();
     }

@@ -41,6 +41,13 @@ pub(crate) fn sleep_1ms() {
     let _ = unsafe { call(linux::__NR_poll, [0, 0, 1, 0]) };
 }
 
+/// Waits for what holds the kernel's lock of processors that come and go, if there are several.
+pub(crate) fn await_hotplug() {
+    let command = linux::membarrier_cmd::MEMBARRIER_CMD_GLOBAL_EXPEDITED as usize;
+    // SAFETY: touches no memory.
+    let _ = unsafe { call(linux::__NR_membarrier, [command, 0, 0, 0]) };
+}
+
 /// Copies this process; `None` in the child.
 ///
 /// # Safety

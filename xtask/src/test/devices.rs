@@ -164,24 +164,31 @@ fn balloon(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What two processors are: cores of one package.
-const PROCESSORS: &str = "2
+/// What four processors are: cores of one package.
+const PROCESSORS: &str = "4
 on 0
 on 1
+on 2
+on 3
 physical id: 0
 core id: 0
-cpu cores: 2
+cpu cores: 4
 physical id: 0
 core id: 1
-cpu cores: 2
+cpu cores: 4
+physical id: 0
+core id: 2
+cpu cores: 4
+physical id: 0
+core id: 3
+cpu cores: 4
 ";
 
-/// Two processors, each of which runs something. No more: the lab has one, on which those that wait for a lock of a guest's
-/// processor wait by PAUSE, and that is what QEMU emulates slowest.
+/// Four processors, each of which runs something: PID 1 has waited for the last of them.
 fn processors(context: &Context<'_>) -> Result<()> {
-    let script = "nproc; for cpu in 0 1; do taskset -c $cpu sh -c 'echo on $0' $cpu; done
+    let script = "nproc; for cpu in 0 1 2 3; do taskset -c $cpu sh -c 'echo on $0' $cpu; done
         grep -E '^(physical id|cpu cores|core id)' /proc/cpuinfo | tr -d '\\t'";
-    let smp = ["--profile", "smp", "--cpus", "2"];
+    let smp = ["--profile", "smp", "--cpus", "4"];
     lab(context, &smp, script)?
         .timeout(300)
         .run(context)?
