@@ -13,7 +13,7 @@ use crate::run::{self, Run, Watch};
 use crate::stdin::Stdin;
 use crate::trace::{Collector, raw::Trace};
 use crate::vm::{self, Irqchip, Vm};
-use crate::{boot_params, command_line as words, diagnose, mptable, probe, pvh, report};
+use crate::{boot_params, command_line, diagnose, mptable, probe, pvh, report};
 use kvm_ioctls::Kvm;
 use rustix::fd::OwnedFd;
 use std::mem;
@@ -147,7 +147,7 @@ pub(crate) fn boot_on(
 
     let kernel_end = kernel.place(&mut vm.memory)?;
     let initramfs = base.initramfs.place(&mut vm.memory, kernel_end)?;
-    let command_line = command_line(&vm, &config.command_line);
+    let command_line = command_line::of(&vm, &config.command_line);
     match base.entry {
         Entry::Linux64(_) => boot_params::write(&vm.memory, &command_line, &initramfs)?,
         Entry::Pvh(_) => pvh::write(&vm.memory, &command_line, &initramfs)?,
@@ -215,30 +215,4 @@ fn microseconds([created, loaded, entry]: [f64; 3], run: &Run, clock: Clock) -> 
         to_ready: ready,
         total,
     }
-}
-
-/// More memory than this, and a kernel sizes its hash tables so that filling them shows in a boot.
-const LARGE_MEMORY: u64 = 512 << 20;
-
-/// What jiffy tells this kernel: the words for every one, and the frequency of the time stamp counter, so that the kernel
-/// does not wait to measure it.
-fn command_line(vm: &Vm, extra: &str) -> String {
-    let mut line = words::WORDS.to_owned();
-    if let Some(khz) = vm.tsc_khz() {
-        line += &format!(" tsc_early_khz={khz}");
-    }
-    if vm.memory.len() > vm.memory.low_end() {
-        // 64 MiB that the kernel would set aside and clear for devices that reach no further than 4 GiB: ours all do.
-        line += " swiotlb=noforce";
-    }
-    if vm.memory.len() > LARGE_MEMORY {
-        // Each bucket is written at boot, 131,072 of TCP's alone at 16 GiB: 10 of 20 lab ms of profile default. These
-        // are for some ten thousand connections; who has more says so behind.
-        line += " thash_entries=4096 uhash_entries=512";
-    }
-    line += &vm.devices.command_line();
-    if !extra.is_empty() {
-        words::add(&mut line, extra);
-    }
-    line
 }

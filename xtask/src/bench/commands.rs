@@ -19,7 +19,7 @@ const QEMU_STATUS: i32 = 1;
 
 /// What the kernel is told in other VMMs: as ours tells it, but for the TSC's frequency, which it learns from KVM. Of their
 /// memory, too, all is zero above 1 MiB but the kernel and the initramfs: QEMU's firmware, qboot, keeps below.
-pub(super) const COMMAND_LINE: &str = "panic=-1 reboot=t tsc=reliable memblock=zeroed";
+pub(super) const COMMAND_LINE: &str = jiffy::command_line::WORDS;
 
 /// What is seen of a VMM from outside.
 #[derive(Clone, Copy, PartialEq, Eq)]
