@@ -21,7 +21,7 @@ fuzz_target!(|input: Input| {
         return;
     };
     assert!(at.start >= kernel_end && at.end <= memory.low_end());
-    memory.expect_kernel(layout::HIGH_MEMORY..kernel_end);
+    memory.expect_kernel(layout::HIGH_MEMORY..kernel_end, layout::HIGH_MEMORY);
     let _ = boot_params::write(&memory, &command_line, &at);
     let interrupts = lines.map(|count| Interrupts {
         first: 5,

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// Headers are looked for in this much of the file: an ELF header and some hundred program headers.
 pub(crate) const HEADERS: usize = 16 << 10;
 
+/// A flag of a segment with text that a boot seldom runs (X86_SPLIT_TEXT of our kernels): one that is left to the system.
+const RARE: u32 = 0x0010_0000;
+
 /// A kernel image whose headers were read and checked.
 #[derive(Debug)]
 pub struct Kernel {
@@ -51,6 +54,8 @@ struct Segment {
     gpa: u64,
     file_len: u64,
     memory_len: u64,
+    /// Whether a boot runs little of it.
+    rare: bool,
 }
 
 impl Kernel {
@@ -145,14 +150,18 @@ impl Kernel {
     /// # Errors
     /// [`Error::Kernel`] when a segment lies outside memory, [`Error::Read`] when the file cannot be read.
     pub fn place(&self, memory: &mut GuestMemory) -> Result<u64> {
-        let start = self.segments.iter().map(|segment| segment.gpa).min();
-        let end = self
-            .segments
-            .iter()
+        let all = self.segments.iter();
+        let start = all.clone().map(|segment| segment.gpa).min();
+        let end = all
+            .clone()
             .map(|segment| segment.gpa.saturating_add(segment.memory_len))
             .max();
-        if let (Some(start), Some(end)) = (start, end) {
-            memory.expect_kernel(start..end);
+        let boot = all
+            .filter(|segment| !segment.rare)
+            .map(|segment| segment.gpa)
+            .min();
+        if let (Some(start), Some(end), Some(boot)) = (start, end, boot) {
+            memory.expect_kernel(start..end, boot);
         }
         let mut end = layout::HIGH_MEMORY;
         for segment in &self.segments {
@@ -218,6 +227,7 @@ fn segment(
         gpa: program.p_paddr(LittleEndian),
         file_len: program.p_filesz(LittleEndian),
         memory_len: program.p_memsz(LittleEndian),
+        rare: program.p_flags(LittleEndian).0 & RARE != 0,
     };
     let end = segment.offset.saturating_add(segment.file_len);
     if end > len {

@@ -64,9 +64,12 @@ pub(crate) struct BenchOptions {
 }
 
 impl BenchOptions {
-    /// Runs of each command of a race.
+    /// Runs of each: many of what runs in turns, and of each of many kernels some, as the lab repeats.
     fn runs(&self) -> u32 {
-        self.runs.unwrap_or(50)
+        self.runs.unwrap_or(match self.suite {
+            Suite::Floor | Suite::Vmm => 50,
+            Suite::Ablation => 3,
+        })
     }
 }
 

@@ -28,7 +28,7 @@ use crate::userland;
 use qemu::Vmm;
 
 pub(crate) use options::BootOptions;
-pub(crate) use traced::trace;
+pub(crate) use traced::{logged, trace};
 
 /// Runs the command; the status is the guest program's where there is one.
 pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {

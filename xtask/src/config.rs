@@ -21,10 +21,14 @@ struct Request {
     wish: bool,
 }
 
+/// Beside the fragments, for all profiles: the functions that a boot runs, one a line, as X86_SPLIT_TEXT takes them.
+pub(crate) const BOOT_TEXT: &str = "boot-text";
+
 /// What a profile asks of Kconfig. Of two fragments that name an option, the later one counts.
 #[derive(Clone)]
 pub(crate) struct Config {
     requests: BTreeMap<String, Request>,
+    boot_text: String,
 }
 
 /// The names of the profiles in a directory.
@@ -53,8 +57,11 @@ impl Config {
                 known.join(", ")
             )));
         }
+        let list = dir.join(BOOT_TEXT);
         let mut config = Self {
             requests: BTreeMap::new(),
+            boot_text: fs::read_to_string(&list)
+                .with_context(|| format!("reading {}", list.display()))?,
         };
         config.include(dir, profile, MAX_DEPTH)?;
         Ok(config)
@@ -134,6 +141,11 @@ impl Config {
         })
     }
 
+    /// The functions that a boot runs, one a line.
+    pub(crate) fn boot_text(&self) -> &str {
+        &self.boot_text
+    }
+
     /// The file for `KCONFIG_ALLCONFIG`.
     pub(crate) fn text(&self) -> String {
         self.requests
@@ -209,6 +221,7 @@ mod tests {
 
     fn small() -> tempfile::TempDir {
         dir(&[
+            (BOOT_TEXT, "start_kernel\n"),
             ("min.profile", "base # the least\n"),
             ("more.profile", "@min\nnet\n"),
             ("circle.profile", "@circle\n"),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
 use crate::cache::{Cache, Entry};
-use crate::config::Config;
+use crate::config::{BOOT_TEXT, Config};
 use crate::digest;
 use crate::make::{self, Make};
 use crate::tree::{self, Tree};
@@ -63,7 +63,8 @@ impl Recipe<'_> {
     /// The key of the kernel that this recipe makes of a tree.
     pub(crate) fn key(&self, tree_key: &str) -> String {
         let config = self.config.text();
-        let mut parts = vec![tree_key, &config, self.compiler, make::IDENTITY];
+        let boot_text = self.config.boot_text();
+        let mut parts = vec![tree_key, &config, boot_text, self.compiler, make::IDENTITY];
         parts.extend(self.variables.iter().map(String::as_str));
         let parts: Vec<_> = parts.into_iter().map(str::as_bytes).collect();
         digest::of(&parts)
@@ -205,12 +206,21 @@ fn configure(make: &Make, recipe: &Recipe<'_>, dir: &Path) -> Result<()> {
     fs::write(&requested, recipe.config.text())
         .with_context(|| format!("writing {}", requested.display()))?;
     make.configure(&requested)?;
+    write_if_new(&dir.join(BOOT_TEXT), recipe.config.boot_text())?;
     let made = dir.join(".config");
     let text = fs::read_to_string(&made).with_context(|| format!("reading {}", made.display()))?;
     recipe
         .config
         .check(&text)
         .with_context(|| format!("profile {}", recipe.profile))
+}
+
+/// Writes a file that make must not take for a new one while it stays the same.
+fn write_if_new(path: &Path, text: &str) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
 /// The kernel for a host with software KVM, beside the production one: the same, with the compat patches and fragment.

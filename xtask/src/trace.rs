@@ -1,6 +1,7 @@
 //! `cargo xtask trace`: boot, and explain where the time went.
 
 mod analysis;
+mod boot_text;
 mod diff;
 mod flame;
 mod names;
@@ -73,6 +74,9 @@ pub(crate) struct TraceOptions {
     /// Show the kernel's log, taken from its memory; ours keep all of it with --cmdline boot_loglevel=7
     #[arg(long)]
     dmesg: bool,
+    /// List the functions that a boot in the lab needs, as X86_SPLIT_TEXT of our kernels takes them
+    #[arg(long)]
+    boot_text: bool,
     /// Keep the result under this name
     #[arg(long, value_name = "NAME")]
     save: Option<String>,
@@ -98,6 +102,11 @@ pub(crate) fn run(layout: &Layout, options: &TraceOptions) -> Result<ExitCode> {
     let scratch = tempfile::tempdir().context("making a directory for the trace")?;
     let file = scratch.path().join("trace");
     let ui = Ui::new(options.boot.quiet());
+    if options.boot_text {
+        let booted = boot::logged(layout, &ui, &options.boot, &file)?;
+        show(options, &boot_text::list(&booted.kernel, &file)?)?;
+        return Ok(ExitCode::from(booted.status));
+    }
     let booted = boot::trace(layout, &ui, &options.boot, options.sample_hz, &file)?;
     let traces = read(&file)?;
     let names = Names::load(&booted.kernel, &options.symbols)?;

@@ -27,9 +27,6 @@ use crate::layout::Layout;
 use crate::series::{Series, Unpatched};
 use crate::ui::{Ui, print};
 
-/// Runs of each, of which the middle counts: the lab repeats to the last per cent.
-const RUNS: u32 = 3;
-
 /// A variant and what became of it.
 #[derive(Serialize)]
 struct Row {
@@ -97,7 +94,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
             suite: "ablation",
             kvm: crate::kvm::LAB,
             profile,
-            runs: options.runs.unwrap_or(RUNS),
+            runs: options.runs(),
             rows: &rows,
         })?
     } else {
@@ -148,7 +145,7 @@ fn rows(
             cache: &cache,
             options: &options.build,
             initramfs: initramfs.context("this profile has no initramfs")?,
-            runs: options.runs.unwrap_or(RUNS),
+            runs: options.runs(),
         },
         kernels,
         workshop,

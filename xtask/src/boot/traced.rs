@@ -1,5 +1,6 @@
 //! A boot for `cargo xtask trace`: the runner's trace goes to a file.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -73,4 +74,31 @@ pub(crate) fn trace(
         .status()
         .with_context(|| format!("running {}", layout.runner().display()))?;
     Ok(traced(status.code().map_or(FAULT, |code| code as u8)))
+}
+
+/// Boots in the lab, where QEMU writes the code that it translates to `log`.
+pub(crate) fn logged(
+    layout: &Layout,
+    ui: &Ui,
+    options: &BootOptions,
+    log: &Path,
+) -> Result<Traced> {
+    install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
+    let (kernel, initrds) = files(layout, ui, options, false)?;
+    let mut devices = options.devices.in_lab(layout)?;
+    let logging: [OsString; 4] = ["-d".into(), "in_asm".into(), "-D".into(), log.into()];
+    devices.qemu.extend(logging);
+    let run = lab::Run {
+        kernel: kernel.clone(),
+        initrds,
+        memory_mib: mebibytes(&options.memory)?,
+        options: options.runner(),
+        devices,
+        timeout: seconds(&options.timeout)?,
+        json: false,
+        payload: options.payload(),
+        stdout: Some(File::create("/dev/null").context("opening /dev/null")?),
+    };
+    let status = lab::run(layout, ui, &Cache::open()?, &options.build, &run)?;
+    Ok(Traced { kernel, status })
 }
