@@ -11,7 +11,7 @@ use super::{BootOptions, files, on_this_machine};
 use crate::cache::Cache;
 use crate::failure::{FAULT, usage};
 use crate::install::{self, Need};
-use crate::kvm::{LAB, measured_on};
+use crate::kvm::{LAB, On, measured_on};
 use crate::lab;
 use crate::layout::Layout;
 use crate::ui::Ui;
@@ -35,9 +35,7 @@ pub(crate) fn trace(
 ) -> Result<Traced> {
     let timeout = seconds(&options.timeout)?;
     let memory_mib = mebibytes(&options.memory)?;
-    if options.vmm != Vmm::Host || options.ready_fd.is_some() {
-        return Err(usage("a trace takes no --vmm and no --ready-fd"));
-    }
+    check(options)?;
     let kvm = measured_on(layout, options.on)?;
     let (kernel, initrds) = files(layout, ui, options, kvm == "software")?;
     let mut args = options.runner();
@@ -76,6 +74,14 @@ pub(crate) fn trace(
     Ok(traced(status.code().map_or(FAULT, |code| code as u8)))
 }
 
+/// What our runner does nothing with when it is looked at.
+fn check(options: &BootOptions) -> Result<()> {
+    if options.vmm != Vmm::Host || options.ready_fd.is_some() {
+        return Err(usage("a trace takes no --vmm and no --ready-fd"));
+    }
+    Ok(())
+}
+
 /// Boots in the lab, where QEMU writes the code that it translates to `log`.
 pub(crate) fn logged(
     layout: &Layout,
@@ -83,6 +89,12 @@ pub(crate) fn logged(
     options: &BootOptions,
     log: &Path,
 ) -> Result<Traced> {
+    check(options)?;
+    if options.on == On::Host {
+        return Err(usage(
+            "--boot-text is read from QEMU's log: it takes no --on host",
+        ));
+    }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
     let (kernel, initrds) = files(layout, ui, options, false)?;
     let mut devices = options.devices.in_lab(layout)?;
