@@ -152,9 +152,20 @@ fn in_lab(
         ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
-    let payload = options.payload();
-    let (kernel, initrds) = files(layout, ui, options, false)?;
-    let run = lab::Run {
+    let files = files(layout, ui, options, false)?;
+    let run = lab_run(layout, options, memory_mib, timeout, files)?;
+    lab::run(layout, ui, &Cache::open()?, &options.build, &run)
+}
+
+/// The run in the lab that the options ask for, of these files.
+fn lab_run(
+    layout: &Layout,
+    options: &BootOptions,
+    memory_mib: u64,
+    timeout: Duration,
+    (kernel, initrds): (PathBuf, Vec<PathBuf>),
+) -> Result<lab::Run> {
+    Ok(lab::Run {
         kernel,
         initrds,
         memory_mib,
@@ -162,8 +173,7 @@ fn in_lab(
         devices: options.devices.in_lab(layout)?,
         timeout,
         json: options.build.json,
-        payload,
+        payload: options.payload(),
         stdout: None,
-    };
-    lab::run(layout, ui, &Cache::open()?, &options.build, &run)
+    })
 }

@@ -47,7 +47,7 @@ impl GuestMemory {
     /// pages each of eight huge ones.
     ///
     /// What a kernel keeps apart as seldom run, before `boot`, is left in small pages: the file's own, which are there
-    /// when they are run. The huge page below is worth more then (1.2 lab ms for default, 0.4 for min): the kernel's first
+    /// when they are run. The huge page below is worth more then (1.2 lab ms for default, 0.5 for min): the kernel's first
     /// pages are there.
     pub fn expect_kernel(&mut self, kernel: Range<u64>, boot: u64) {
         if !matches!(self.pages, Pages::Auto | Pages::Transparent) {

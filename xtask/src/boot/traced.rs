@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::qemu::Vmm;
-use super::{BootOptions, files, on_this_machine};
+use super::{BootOptions, files, lab_run, on_this_machine};
 use crate::cache::Cache;
 use crate::failure::{FAULT, usage};
 use crate::install::{self, Need};
@@ -52,16 +52,12 @@ pub(crate) fn trace(
     if kvm == LAB {
         install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
         args.extend(["--trace".into(), "-".into()]);
+        let files = (kernel.clone(), initrds);
         let run = lab::Run {
-            kernel: kernel.clone(),
-            initrds,
-            memory_mib,
             options: args,
-            devices: options.devices.in_lab(layout)?,
-            timeout,
             json: false,
-            payload: options.payload(),
             stdout: Some(File::create(file).context("making the trace's file")?),
+            ..lab_run(layout, options, memory_mib, timeout, files)?
         };
         return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
     }
@@ -89,6 +85,8 @@ pub(crate) fn logged(
     options: &BootOptions,
     log: &Path,
 ) -> Result<Traced> {
+    let timeout = seconds(&options.timeout)?;
+    let memory_mib = mebibytes(&options.memory)?;
     check(options)?;
     if options.on == On::Host {
         return Err(usage(
@@ -97,20 +95,18 @@ pub(crate) fn logged(
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
     let (kernel, initrds) = files(layout, ui, options, false)?;
-    let mut devices = options.devices.in_lab(layout)?;
+    let mut run = lab_run(
+        layout,
+        options,
+        memory_mib,
+        timeout,
+        (kernel.clone(), initrds),
+    )?;
     let logging: [OsString; 4] = ["-d".into(), "in_asm".into(), "-D".into(), log.into()];
-    devices.qemu.extend(logging);
-    let run = lab::Run {
-        kernel: kernel.clone(),
-        initrds,
-        memory_mib: mebibytes(&options.memory)?,
-        options: options.runner(),
-        devices,
-        timeout: seconds(&options.timeout)?,
-        json: false,
-        payload: options.payload(),
-        stdout: Some(File::create("/dev/null").context("opening /dev/null")?),
-    };
+    run.devices.qemu.extend(logging);
+    // Ours is for the list.
+    run.json = false;
+    run.stdout = Some(File::create("/dev/null").context("opening /dev/null")?);
     let status = lab::run(layout, ui, &Cache::open()?, &options.build, &run)?;
     Ok(Traced { kernel, status })
 }

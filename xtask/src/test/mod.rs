@@ -5,6 +5,7 @@
 
 mod ablation;
 mod bench;
+mod boot_text;
 mod boots;
 mod budget;
 mod cgroup;
@@ -162,6 +163,7 @@ fn all() -> Vec<Check> {
     checks.extend(inputs::checks());
     checks.extend(kernels::checks());
     checks.extend(traces::checks());
+    checks.extend(boot_text::checks());
     checks
 }
 

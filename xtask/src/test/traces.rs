@@ -1,7 +1,6 @@
 //! Traces of real boots: names, sums, pictures, differences; of our kernels, of one made slow, of one that panics, and
 //! of a distribution's.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,6 @@ use tempfile::TempDir;
 
 use super::command::Run;
 use super::{Check, Context, slow};
-use crate::config::BOOT_TEXT;
 use crate::install::{has_program, is_debian};
 
 /// Samples with a name, at least.
@@ -40,12 +38,12 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new("trace/baseline", baseline),
         Check::new("trace/panic", panic),
         Check::new("trace/dmesg", dmesg),
-        Check::new("trace/boot text", boot_text),
         Check::new("trace/debian", debian).unless(not_debian()),
     ]
 }
 
-fn trace(context: &Context<'_>, profile: &str, more: &[&str]) -> Result<Run> {
+/// Runs the command for a profile.
+pub(super) fn trace(context: &Context<'_>, profile: &str, more: &[&str]) -> Result<Run> {
     let args = ["trace", "--profile", profile, "--timeout", "300"];
     let run = Run::xtask(
         args.into_iter()
@@ -53,27 +51,6 @@ fn trace(context: &Context<'_>, profile: &str, more: &[&str]) -> Result<Run> {
             .chain(more.iter().copied()),
     )?;
     Ok(run.timeout(600))
-}
-
-/// What the boot of profile min needs is what the kernels are built with, but for what chance brings: a timer's
-/// interrupt here or there.
-fn boot_text(context: &Context<'_>) -> Result<()> {
-    let ran = trace(context, "min", &["--boot-text"])?.run(context)?;
-    let needed: Vec<&str> = ran.ended_with(0)?.stdout.lines().collect();
-    ensure!(needed.len() > 1_000, "{} functions", needed.len());
-    let path = context.layout.patches("config").join(BOOT_TEXT);
-    let list = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let known: HashSet<&str> = list.lines().collect();
-    let missing: Vec<_> = needed
-        .iter()
-        .filter(|name| !known.contains(*name))
-        .collect();
-    ensure!(
-        missing.len() * 100 <= needed.len(),
-        "{} lacks {missing:?}",
-        path.display()
-    );
-    Ok(())
 }
 
 /// Traces a kernel, and checks what is true of every trace.
