@@ -1,4 +1,4 @@
-//! The initramfs: one or more cpio archives, one behind the other at the top of memory.
+//! The initramfs: one or more cpio archives, one behind the other, behind the kernel or at the top of memory.
 
 use crate::error::{Error, Result};
 use crate::layout;
@@ -79,17 +79,20 @@ impl Initramfs {
             .iter()
             .map(|archive| archive.len().next_multiple_of(ALIGNMENT))
             .fold(0, u64::saturating_add);
-        let start = memory
-            .low_end()
-            .checked_sub(needed)
-            .map(|start| start & !(layout::PAGE - 1))
-            .filter(|&start| start >= kernel_end)
-            .ok_or(Error::DoesNotFit {
-                what: "the initramfs",
-                needed,
-                gpa: kernel_end,
-                memory: memory.len() >> 20,
-            })?;
+        let top = || {
+            let start = memory.low_end().checked_sub(needed)?;
+            Some(start & !(layout::PAGE - 1)).filter(|&start| start >= kernel_end)
+        };
+        let start =
+            memory
+                .room_behind(kernel_end, needed)
+                .or_else(top)
+                .ok_or(Error::DoesNotFit {
+                    what: "the initramfs",
+                    needed,
+                    gpa: kernel_end,
+                    memory: memory.len() >> 20,
+                })?;
         let mut at = start;
         for archive in &self.0 {
             match archive {

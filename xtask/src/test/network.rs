@@ -1,8 +1,10 @@
-//! What crosses a guest's network card, in the lab: much of it, both ways, and to the bit.
+//! A guest's network, in the lab: what crosses its card, much of it, both ways, and to the bit; and that the network is there
+//! for whoever asks first.
 
 use anyhow::{Result, ensure};
 
 use super::command::Run;
+use super::devices::lab;
 use super::inside::{self, RUNNER};
 use super::{Check, Context};
 use crate::devices::InLab;
@@ -22,9 +24,34 @@ const GUEST: &str = r#"mkfifo /tmp/open
 nc 10.0.0.1 5001 <>/tmp/open | crc32
 stream | nc 10.0.0.1 5002"#;
 
+/// What a program may do first that needs the network, which our kernels have not started then, and a word of what it sees.
+const FIRST: [(&str, &str); 8] = [
+    ("ip link show lo", "LOOPBACK"),
+    ("unshare -n ip link", "LOOPBACK"),
+    ("ifconfig lo up && ping -q -c 1 127.0.0.1", "received"),
+    ("cat /proc/net/dev", "lo:"),
+    ("ls /proc/sys", "net"),
+    ("cat /proc/sys/net/ipv4/ip_forward", "0"),
+    ("ls /sys/class", "net"),
+    ("cat /sys/class/net/lo/mtu", "65536"),
+];
+
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
-    vec![Check::new("lab/devices/tcp", tcp)]
+    vec![
+        Check::new("lab/devices/tcp", tcp),
+        Check::new("lab/network for who asks first", first),
+    ]
+}
+
+fn first(context: &Context<'_>) -> Result<()> {
+    for (script, word) in FIRST {
+        let ran = lab(context, &[], script)?.run(context)?;
+        let seen = &ran.ended_with(0)?.stdout;
+        let mut words = seen.split(|c: char| !(c.is_alphanumeric() || c == ':'));
+        ensure!(words.any(|one| one == word), "{script}: {seen:?}");
+    }
+    Ok(())
 }
 
 fn tcp(context: &Context<'_>) -> Result<()> {

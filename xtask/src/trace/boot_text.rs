@@ -1,5 +1,5 @@
 //! The functions that a boot needs, for X86_SPLIT_TEXT: those that run, of which QEMU keeps a log in the lab, and those in
-//! which the kernel replaces instructions when it starts.
+//! which the kernel replaces instructions or constants when it starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -13,10 +13,10 @@ use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 const ENTRY: &str = "vmrun!";
 const EXIT: &str = "vmexit(";
 
-/// `struct alt_instr` (arch/x86/include/asm/alternative.h): it begins with the place of the instructions, as a 32-bit
-/// distance from itself.
-const ALTERNATIVES: &str = ".altinstructions";
-const ALTERNATIVE_LEN: usize = 14;
+/// Tables of places that the kernel writes to, by the beginnings of their sections' names, and the lengths of their
+/// entries: each begins with a place, as a 32-bit distance from itself. `struct alt_instr`
+/// (arch/x86/include/asm/alternative.h), and arch/x86/include/asm/runtime-const.h.
+const TABLES: [(&str, usize); 2] = [(".altinstructions", 14), ("runtime_", 4)];
 
 /// The text that stays, in one section or two; what the kernel frees has another name.
 const TEXT: &str = ".text";
@@ -88,20 +88,24 @@ fn executed(log: impl BufRead) -> Result<BTreeSet<u64>> {
     Ok(addresses)
 }
 
-/// The addresses of instructions that have alternatives.
+/// The addresses of instructions that the kernel replaces.
 fn replaced(file: &object::File<'_>) -> Result<Vec<u64>> {
-    let Some(section) = file.section_by_name(ALTERNATIVES) else {
-        return Ok(Vec::new());
-    };
-    let entries = section.data().context("reading the alternatives")?;
-    let places = (section.address()..)
-        .step_by(ALTERNATIVE_LEN)
-        .zip(entries.chunks_exact(ALTERNATIVE_LEN))
-        .filter_map(|(at, entry)| {
+    let mut places = Vec::new();
+    for section in file.sections() {
+        let name = section.name().context("reading a section's name")?;
+        let Some((_, len)) = TABLES.iter().find(|(table, _)| name.starts_with(table)) else {
+            continue;
+        };
+        let entries = section.data().with_context(|| format!("reading {name}"))?;
+        let entries = (section.address()..)
+            .step_by(*len)
+            .zip(entries.chunks_exact(*len));
+        places.extend(entries.filter_map(|(at, entry)| {
             let distance = i32::from_le_bytes(*entry.first_chunk()?);
             Some(at.wrapping_add_signed(distance.into()))
-        });
-    Ok(places.collect())
+        }));
+    }
+    Ok(places)
 }
 
 #[cfg(test)]
