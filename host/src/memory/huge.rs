@@ -76,7 +76,7 @@ impl GuestMemory {
     /// is a page fault, and two more when it is freed (0.04 lab ms for default's three). What is larger goes there, for
     /// the kernel needs the room.
     pub(crate) fn room_behind(&self, kernel_end: u64, len: u64) -> Option<u64> {
-        let start = kernel_end.next_multiple_of(layout::PAGE);
+        let start = kernel_end.checked_next_multiple_of(layout::PAGE)?;
         let room = self.copied.start..self.copied.end.min(self.low_end());
         let fits = len <= SMALL && room.contains(&start) && len <= room.end - start;
         fits.then_some(start)
@@ -130,6 +130,7 @@ mod tests {
         assert_eq!(memory.room_behind(end, SMALL), Some(start));
         assert_eq!(memory.room_behind(end, SMALL + 1), None);
         assert_eq!(memory.room_behind(16 << 20, 0), None);
+        assert_eq!(memory.room_behind(u64::MAX, 0), None);
     }
 
     #[test]
