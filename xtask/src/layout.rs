@@ -72,4 +72,9 @@ impl Layout {
     pub(crate) fn init(&self) -> PathBuf {
         self.target.join("init/jiffy-init")
     }
+
+    /// The same program, with symbols.
+    pub(crate) fn init_symbols(&self) -> PathBuf {
+        self.target.join("init-symbols/jiffy-init")
+    }
 }

@@ -25,6 +25,7 @@ use crate::cache::make_dir;
 use crate::failure::{fault, usage};
 use crate::layout::Layout;
 use crate::ui::{Ui, print};
+use crate::userland;
 use analysis::Analysis;
 use names::Names;
 
@@ -109,7 +110,11 @@ pub(crate) fn run(layout: &Layout, options: &TraceOptions) -> Result<ExitCode> {
     }
     let booted = boot::trace(layout, &ui, &options.boot, options.sample_hz, &file)?;
     let traces = read(&file)?;
-    let names = Names::load(&booted.kernel, &options.symbols)?;
+    let pid1 = match options.boot.has_own_pid1() {
+        true => Some(userland::init_symbols(layout)?),
+        false => None,
+    };
+    let names = Names::load(&booted.kernel, pid1.as_deref(), &options.symbols)?;
     if !names.kernel_has_symbols() {
         ui.say("this kernel has no symbols: functions are shown as addresses");
     }

@@ -18,15 +18,25 @@ fn cargo(layout: &Layout) -> Result<Shell> {
 
 /// Builds PID 1.
 pub(crate) fn init(layout: &Layout) -> Result<PathBuf> {
+    pid1(layout, "init")?;
+    Ok(layout.init())
+}
+
+/// Builds the same PID 1 with symbols.
+pub(crate) fn init_symbols(layout: &Layout) -> Result<PathBuf> {
+    pid1(layout, "init-symbols")?;
+    Ok(layout.init_symbols())
+}
+
+fn pid1(layout: &Layout, profile: &str) -> Result<()> {
     let sh = cargo(layout)?;
     cmd!(
         sh,
-        "cargo build --quiet --profile init --package jiffy-init"
+        "cargo build --quiet --profile {profile} --package jiffy-init"
     )
     .quiet()
     .run()
-    .context("building PID 1")?;
-    Ok(layout.init())
+    .context("building PID 1")
 }
 
 /// Builds the runner, static: it starts without a dynamic loader and runs in the lab, where there is no libc.

@@ -75,6 +75,11 @@ impl BootOptions {
         Payload::new(&self.program, self.devices.has_root())
     }
 
+    /// Whether PID 1 is ours.
+    pub(crate) fn has_own_pid1(&self) -> bool {
+        self.initrd.is_empty()
+    }
+
     /// Say nothing but errors.
     pub(crate) fn quiet(&self) -> bool {
         self.build.quiet

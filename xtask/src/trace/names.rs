@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use jiffy::trace::Image;
 use jiffy::trace::raw::{Sample, Trace};
+use rustc_demangle::demangle;
 
 use crate::failure::usage;
 
@@ -21,19 +22,21 @@ pub(crate) struct Frame {
     pub(crate) named: bool,
 }
 
-/// The kernel's symbols, and those of user programs; by default of nothing.
+/// The symbols of the kernel, of PID 1 and of user programs; by default of nothing.
 #[derive(Default)]
 pub(crate) struct Names {
     kernel: Image,
+    pid1: Option<Image>,
     users: Vec<Image>,
 }
 
 impl Names {
     /// Reads the symbols of these files.
-    pub(crate) fn load(kernel: &Path, users: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn load(kernel: &Path, pid1: Option<&Path>, users: &[PathBuf]) -> Result<Self> {
         let load = |path: &Path| Image::load(path).map_err(|error| usage(error.to_string()));
         Ok(Names {
             kernel: load(kernel)?,
+            pid1: pid1.map(load).transpose()?,
             users: users.iter().map(|path| load(path)).collect::<Result<_>>()?,
         })
     }
@@ -51,8 +54,11 @@ impl Names {
     /// A sample's call chain, outermost first.
     pub(crate) fn chain(&self, trace: &Trace, sample: &Sample) -> Vec<Frame> {
         if sample.user {
-            let found = self.users.iter().find_map(|image| frame(image, sample.ip));
             let payload = trace.started.is_some_and(|started| sample.us >= started);
+            let pid1 = self.pid1.iter().filter(|_| !payload);
+            let found = pid1
+                .chain(&self.users)
+                .find_map(|image| frame(image, sample.ip));
             return vec![found.unwrap_or_else(|| Frame {
                 name: if payload { USER } else { PID1 }.to_owned(),
                 named: false,
@@ -79,10 +85,11 @@ impl Names {
     }
 }
 
+/// A function, by its name in the source: PID 1 is Rust's, and payloads may be. The alternate form leaves a hash out.
 fn frame(image: &Image, address: u64) -> Option<Frame> {
     let (_, name) = image.function(address)?;
     Some(Frame {
-        name: name.to_owned(),
+        name: format!("{:#}", demangle(name)),
         named: true,
     })
 }
