@@ -16,7 +16,7 @@ const MOST_IN_SMALL_PAGES: u64 = 512 << 10;
 /// A kernel of more than this has so many drivers and caches to set up that it needs room for them.
 const LARGE: u64 = 4 << 20;
 
-/// As much room: what profile default touches behind its image.
+/// As much room: what profile default touches behind its image without X86_LOW_MEMORY.
 const ROOM: u64 = 3 << 19;
 
 /// The most of an initramfs that lies behind the kernel.

@@ -9,7 +9,7 @@ use super::{Check, Context};
 /// A CPUID leaf asked for again and again is an exit each time: 0016 took away some 70.
 const EXITS: std::ops::Range<f64> = 30.0..150.0;
 
-/// Instructions that the few more of its leaves make up for: the kernel is another, and was counted.
+/// By how many instructions a boot without 0016 differs, more or fewer: some, since it is another kernel, and not many.
 const INSTRUCTIONS: std::ops::Range<f64> = 1.0..20_000.0;
 
 /// Pages that are only touched to be cleared, which `memblock=zeroed` spares a boot of 16 GiB.
