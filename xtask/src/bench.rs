@@ -34,7 +34,7 @@ Examples:
   cargo xtask bench --suite floor --on host --runs 200 --json
   cargo xtask bench --suite vmm --profile min --runs 15
   cargo xtask bench --suite vmm --profile min --on lab --vmm-path firecracker=./firecracker
-  cargo xtask bench --suite ablation --profile min --only 0016,memblock
+  cargo xtask bench --suite ablation --profile min --only 0009,memblock
   cargo xtask bench --suite ablation --write";
 
 /// What to measure, where, and how often.

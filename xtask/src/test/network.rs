@@ -24,7 +24,7 @@ const GUEST: &str = r#"mkfifo /tmp/open
 nc 10.0.0.1 5001 <>/tmp/open | crc32
 stream | nc 10.0.0.1 5002"#;
 
-/// What a program may do first that needs the network, which our kernels have not started then, and a word of what it sees.
+/// What a program may do first that needs the network, and a word of what it sees.
 const FIRST: [(&str, &str); 8] = [
     ("ip link show lo", "LOOPBACK"),
     ("unshare -n ip link", "LOOPBACK"),
