@@ -2,17 +2,20 @@
 
 use crate::vm::Vm;
 
-/// What every kernel is told: to end the machine at a panic by a triple fault, which needs no device; and that memory is
-/// zero, which a kernel with our patches need not clear again.
-pub const WORDS: &str = "panic=-1 reboot=t tsc=reliable memblock=zeroed";
+/// What every kernel is told, whatever boots it: to end the machine at a panic by a triple fault, which needs no device.
+pub const WORDS: &str = "panic=-1 reboot=t tsc=reliable";
+
+/// That memory is zero, which a kernel with our patches need not clear again. It holds for a machine of this runner alone: its
+/// memory is new, and a reset ends it. Elsewhere firmware has left bytes, or the guest before a reset.
+const NEW_MEMORY: &str = "memblock=zeroed";
 
 /// More memory than this, and a kernel sizes its hash tables so that filling them shows in a boot.
 const LARGE_MEMORY: u64 = 512 << 20;
 
-/// What the kernel of this machine is told: the words for every one; the frequency of the time stamp counter, so that it does
+/// What the kernel of this machine is told: the words for every one; that its memory is new; the frequency of the time stamp counter, so that it does
 /// not wait to measure it; what its memory and its devices ask for; and the user's words.
 pub(crate) fn of(vm: &Vm, extra: &str) -> String {
-    let mut line = WORDS.to_owned();
+    let mut line = format!("{WORDS} {NEW_MEMORY}");
     if let Some(khz) = vm.tsc_khz() {
         line += &format!(" tsc_early_khz={khz}");
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use jiffy_abi::payload::{STDIN, TERMINAL};
 
-use crate::build::{self, BuildOptions};
+use crate::build::{self, BuildOptions, Patches};
 use crate::cache::{Cache, write};
 use crate::collect;
 use crate::devices::InLab;
@@ -134,6 +134,7 @@ pub(crate) fn execute(
 ) -> Result<Ended> {
     let lab = BuildOptions {
         profile: PROFILE.to_owned(),
+        series: Patches::Ours,
         ..options.clone()
     };
     let lab = build::build(layout, ui, &lab, false)?;
@@ -153,6 +154,7 @@ pub(crate) fn execute(
             kernel: lab.vmlinux,
             initramfs,
             command_line: format!("{COMMAND_LINE} {CLOCK}"),
+            restarts: false,
             memory_mib: job.memory_mib + OVERHEAD_MIB,
             timeout: job.timeout + START,
             stdout: job.stdout,

@@ -22,7 +22,7 @@ use xshell::{Shell, cmd};
 pub(crate) use instructions::{Counted, until_ready};
 
 /// More than this of a port that we keep is not kept.
-const KEPT: u64 = 1 << 20;
+const KEPT: u64 = 16 << 20;
 
 /// What to start.
 pub(crate) struct Machine<'a> {
@@ -38,6 +38,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) command_line: String,
     /// Memory in MiB.
     pub(crate) memory_mib: u64,
+    /// Starts again with the same memory when the guest resets it; otherwise that is its end.
+    pub(crate) restarts: bool,
     /// The longest that QEMU may run, by our clock.
     pub(crate) timeout: Duration,
     /// Where the program's standard output goes.
@@ -117,10 +119,15 @@ fn command<'a>(machine: &Machine<'_>, ports: impl Iterator<Item = &'a Port>) -> 
             ]);
         }
     }
+    let reset = if machine.restarts {
+        "reset"
+    } else {
+        "shutdown"
+    };
     let exit = format!("isa-debug-exit,iobase={:#x},iosize=1", port::EXIT);
     let mut command: Command = cmd!(
         sh,
-        "qemu-system-x86_64 {hardware...} {devices...} -m {memory} -nodefaults -no-user-config -display none -no-reboot
+        "qemu-system-x86_64 {hardware...} {devices...} -m {memory} -nodefaults -no-user-config -display none -action reboot={reset}
          -kernel {kernel} -initrd {initramfs} -append {command_line} -device {exit} {args...}"
     )
     .quiet()

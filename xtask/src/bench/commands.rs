@@ -17,8 +17,8 @@ const MICROVM: &str =
 /// What `isa-debug-exit` makes of the 0 that PID 1 writes.
 const QEMU_STATUS: i32 = 1;
 
-/// What the kernel is told in other VMMs: as ours tells it, but for the TSC's frequency, which it learns from KVM. Of their
-/// memory, too, all is zero above 1 MiB but the kernel and the initramfs: QEMU's firmware, qboot, keeps below.
+/// What the kernel is told in other VMMs: as ours tells it, but for the TSC's frequency, which it learns from KVM, and for
+/// memory that is zero, which firmware and resets there do not leave so.
 pub(super) const COMMAND_LINE: &str = jiffy::command_line::WORDS;
 
 /// What is seen of a VMM from outside.

@@ -167,8 +167,8 @@ mod tests {
         lines += &fs::read_to_string(dir.path().join("firecracker.json")).unwrap();
         expect![[r#"
             /vmm --no-api --level Error --config-file /lab/firecracker.json
-            /vmm --cpus boot=1 --memory size=128M --debug-console tty,iobase=0xa00 --console off --serial off --cmdline panic=-1 reboot=t tsc=reliable memblock=zeroed --kernel /lab/vmlinux --initramfs /lab/initramfs.cpio
-            /vmm --log-level error run --disable-sandbox --cpus 1 --mem 128 --serial type=stdout,hardware=debugcon,debugcon_port=2560 --params panic=-1 reboot=t tsc=reliable memblock=zeroed --initrd /lab/initramfs.cpio /lab/vmlinux
-            {"boot-source":{"boot_args":"panic=-1 reboot=t tsc=reliable memblock=zeroed","initrd_path":"/lab/initramfs.cpio","kernel_image_path":"/lab/vmlinux"},"drives":[],"machine-config":{"mem_size_mib":128,"vcpu_count":1}}"#]].assert_eq(&lines);
+            /vmm --cpus boot=1 --memory size=128M --debug-console tty,iobase=0xa00 --console off --serial off --cmdline panic=-1 reboot=t tsc=reliable --kernel /lab/vmlinux --initramfs /lab/initramfs.cpio
+            /vmm --log-level error run --disable-sandbox --cpus 1 --mem 128 --serial type=stdout,hardware=debugcon,debugcon_port=2560 --params panic=-1 reboot=t tsc=reliable --initrd /lab/initramfs.cpio /lab/vmlinux
+            {"boot-source":{"boot_args":"panic=-1 reboot=t tsc=reliable","initrd_path":"/lab/initramfs.cpio","kernel_image_path":"/lab/vmlinux"},"drives":[],"machine-config":{"mem_size_mib":128,"vcpu_count":1}}"#]].assert_eq(&lines);
     }
 }
