@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::cache::{Cache, make_dir};
@@ -22,6 +22,16 @@ use crate::userland;
 /// The profile of the halting kernel, which no kernel source is needed for.
 pub(crate) const FLAT: &str = "flat";
 
+/// Which patches the kernel has.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Patches {
+    /// The whole series.
+    #[default]
+    Ours,
+    /// None; the profile's answers that the kernel does not know without are left out.
+    None,
+}
+
 /// Options that build shares with the commands that build first.
 #[derive(Args, Clone)]
 pub(crate) struct BuildOptions {
@@ -30,6 +40,9 @@ pub(crate) struct BuildOptions {
     pub(crate) profile: String,
     #[command(flatten)]
     pub(crate) source: SourceOptions,
+    /// Which patches: ours, or none, for a kernel to compare ours with
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
+    pub(crate) series: Patches,
     /// Compilers at once [default: one for each processor]
     #[arg(long, short, value_name = "N")]
     pub(crate) jobs: Option<usize>,
@@ -56,6 +69,7 @@ impl BuildOptions {
         Self {
             profile: profile.to_owned(),
             source: source.clone(),
+            series: Patches::Ours,
             jobs: None,
             install: false,
             quiet: true,
@@ -137,7 +151,10 @@ pub(crate) fn build(
             initramfs: None,
         });
     }
-    let config = Config::profile(&layout.patches("config"), &options.profile)?;
+    let mut config = Config::profile(&layout.patches("config"), &options.profile)?;
+    if options.series == Patches::None {
+        config.loosen();
+    }
     install::ensure(
         ui,
         &[Need::Build],
@@ -161,7 +178,10 @@ fn kernels(
 ) -> Result<(PathBuf, Option<PathBuf>)> {
     let cache = Cache::open()?;
     let profile = options.profile.as_str();
-    let series = Series::read(&layout.series())?;
+    let (series, dir) = match options.series {
+        Patches::Ours => (Series::read(&layout.series())?, layout.artefacts(profile)),
+        Patches::None => (Series::default(), layout.unpatched(profile)),
+    };
     let source = source::find(ui, &cache, &options.source)?;
     let compiler = kernel::compiler(kernel::GNU)?;
     let jobs = options.jobs();
@@ -179,7 +199,6 @@ fn kernels(
         Some(kernel) => kernel,
         None => kernel::build(ui, &cache, &tree()?, &recipe(config), None)?,
     };
-    let dir = layout.artefacts(profile);
     let vmlinux = publish(&production, &dir, "vmlinux")?;
     if !compat {
         return Ok((vmlinux, None));

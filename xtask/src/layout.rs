@@ -53,6 +53,11 @@ impl Layout {
         self.target.join("jiffy").join(profile)
     }
 
+    /// The same for the profile's kernel without the series.
+    pub(crate) fn unpatched(&self, profile: &str) -> PathBuf {
+        self.artefacts(&format!("{profile}-unpatched"))
+    }
+
     /// The runner.
     pub(crate) fn runner(&self) -> PathBuf {
         self.target.join("release/jiffy")

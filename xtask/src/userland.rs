@@ -76,6 +76,29 @@ fn tool(layout: &Layout, package: &str, program: &str) -> Result<()> {
     .with_context(|| format!("building {program}"))
 }
 
+/// Builds the program that shows in a guest what its kernel tells and does, `ci/guest`: static, for any guest.
+pub(crate) fn guest(layout: &Layout) -> Result<PathBuf> {
+    let sources = layout.root().join("ci/guest");
+    let dir = layout.artefacts("guest");
+    make_dir(&dir)?;
+    let (path, aside) = (dir.join("guest"), dir.join(".guest.new"));
+    let sh = Shell::new()?;
+    let files: Vec<PathBuf> = sh
+        .read_dir(&sources)?
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|kind| kind == "c"))
+        .collect();
+    cmd!(
+        sh,
+        "cc -O2 -Wall -Wextra -Werror -static -s -o {aside} {files...}"
+    )
+    .quiet()
+    .run()
+    .context("building the guests' test program")?;
+    fs::rename(&aside, &path).with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
+}
+
 /// Writes `target/jiffy/flat/floor`, the yardstick.
 pub(crate) fn floor(layout: &Layout) -> Result<PathBuf> {
     let path = layout.artefacts("flat").join("floor");

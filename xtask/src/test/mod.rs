@@ -11,14 +11,17 @@ mod budget;
 mod cgroup;
 mod command;
 mod devices;
+mod guests;
 mod inputs;
 mod inside;
 mod kernels;
 mod killed;
+mod linux;
 mod many;
 mod network;
 mod pages;
 mod patches;
+mod same;
 mod slow;
 mod smoke;
 mod terminal;
@@ -28,6 +31,7 @@ mod vsock;
 
 use std::env;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -36,6 +40,7 @@ use clap::Args;
 
 use crate::install::{self, Need};
 use crate::layout::Layout;
+use crate::payload::existing;
 use crate::source::SourceOptions;
 use crate::ui::{Ui, print};
 
@@ -56,6 +61,12 @@ pub(crate) struct TestOptions {
     /// Run only the checks whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Also the checks that take too long for every change
+    #[arg(long)]
+    long: bool,
+    /// What same/ and linux/ check instead of profile default's kernel: one with the series and its configuration
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
 }
 
 /// What the checks work with.
@@ -64,6 +75,8 @@ pub(crate) struct Context<'a> {
     layout: &'a Layout,
     /// Where kernels come from.
     source: &'a SourceOptions,
+    /// The kernel that was given to be checked, if one was.
+    kernel: Option<PathBuf>,
     /// Why this machine's KVM cannot be used, if it cannot.
     no_kvm: Option<String>,
 }
@@ -75,6 +88,8 @@ type Work = dyn Fn(&Context<'_>) -> Result<()>;
 pub(crate) struct Check {
     name: String,
     needs_kvm: bool,
+    /// It takes too long for every change.
+    long: bool,
     /// Why it cannot run, if it cannot.
     not: Option<String>,
     run: Box<Work>,
@@ -86,6 +101,7 @@ impl Check {
         Self {
             name: name.into(),
             needs_kvm: false,
+            long: false,
             not: None,
             run: Box::new(run),
         }
@@ -97,6 +113,11 @@ impl Check {
             needs_kvm: true,
             ..self
         }
+    }
+
+    /// A check that is run only by who asks for such.
+    fn long(self) -> Self {
+        Self { long: true, ..self }
     }
 
     /// A check that does not run for this reason, if there is one.
@@ -125,12 +146,18 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     }
     install::ensure(&ui, &needs, &options.source.packages()?, options.install)?;
     let mut checks = all();
+    checks.retain(|check| options.long || !check.long);
     if let Some(only) = &options.only {
         checks.retain(|check| check.name.contains(only.as_str()));
     }
     let context = Context {
         layout,
         source: &options.source,
+        kernel: options
+            .kernel
+            .as_deref()
+            .map(|file| existing("--kernel", file))
+            .transpose()?,
         no_kvm: boots::no_kvm(layout)?,
     };
     let began = Instant::now();
@@ -151,6 +178,8 @@ fn all() -> Vec<Check> {
     checks.extend(bench::checks());
     checks.extend(budget::checks());
     checks.extend(ablation::checks());
+    checks.extend(linux::checks());
+    checks.extend(same::checks());
     checks.extend(many::checks());
     checks.extend(pages::checks());
     checks.extend(smoke::checks());

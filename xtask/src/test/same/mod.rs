@@ -1,0 +1,60 @@
+//! Our kernel beside one of the same configuration without the series, in the lab: nothing that a program can see differs
+//! that `ci/same-as-linux.allow` does not explain in a line.
+
+mod allowed;
+mod snapshot;
+mod times;
+
+use std::fmt;
+
+use anyhow::Result;
+
+use self::allowed::Allowed;
+use self::snapshot::Snapshot;
+use super::guests::{Kernel, guest};
+use super::{Check, Context};
+
+pub(crate) use self::times::{LOADED_MEMORY, lines};
+
+/// What both kernels are asked, with how much memory: at once, and again after a second.
+const SNAPSHOTS: [(&str, &str); 2] = [
+    (
+        "128M",
+        "snapshot memory limits sysctl sysfs dev wait memory sysctl",
+    ),
+    ("4G", "snapshot memory limits sysctl wait memory sysctl"),
+];
+
+/// What is not the same, and how.
+pub(crate) struct Difference {
+    /// The path, or the name of a measurement.
+    pub(crate) path: String,
+    /// With which memory, when, and what each kernel says.
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)
+    }
+}
+
+/// The rows.
+pub(crate) fn checks() -> Vec<Check> {
+    vec![Check::new("same/quick", quick)]
+}
+
+fn quick(context: &Context<'_>) -> Result<()> {
+    let allowed = Allowed::read(context.layout)?;
+    let mut differences = Vec::new();
+    for (memory, test) in SNAPSHOTS {
+        let words: Vec<&str> = test.split(' ').collect();
+        let both = [Kernel::Ours, Kernel::Unpatched].map(|kernel| -> Result<_> {
+            Snapshot::parse(&guest(context, kernel, &["--memory", memory], &words)?)
+        });
+        let [ours, theirs] = both;
+        differences.extend(ours?.differences(&theirs?, memory));
+    }
+    differences.extend(times::differences(context)?);
+    allowed.check(&differences)
+}
