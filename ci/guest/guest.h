@@ -26,6 +26,12 @@ int children_failed(void);
 /* Resets the machine, as the kernel was told to (reboot=t: by a triple fault); does not return. */
 __attribute__((noreturn)) void reset_machine(void);
 
+/* Which boot of this machine it is, from 1; told by a PC's clock, which keeps the count over a reset. Asked once a boot, with iopl. */
+int boot_number(void);
+
+/* Writes to all memory that is free, but for a little, and gives every second page back. */
+void soil(void);
+
 /* The tests, each with the words behind its name; what they give is the exit status. */
 int snapshot(int count, char **words);
 int first(int count, char **words);
@@ -33,5 +39,6 @@ int busy(int count, char **words);
 int load(int count, char **words);
 int dirty(int count, char **words);
 int look(int count, char **words);
+int prove(int count, char **words);
 
 #endif

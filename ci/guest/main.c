@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +36,11 @@ static int nothing(int count, char **words)
 static const struct {
 	const char *name;
 	int (*run)(int count, char **words);
+	/* As PID 1 it mounts what it needs itself. */
+	bool mounts;
 } TESTS[] = {
-	{ "nothing", nothing }, { "snapshot", snapshot }, { "first", first }, { "busy", busy },
-	{ "load", load },       { "dirty", dirty },       { "look", look },
+	{ "nothing", nothing, false }, { "snapshot", snapshot, false }, { "first", first, false }, { "busy", busy, false },
+	{ "load", load, false },       { "dirty", dirty, false },       { "look", look, false },   { "prove", prove, true },
 };
 
 static ssize_t to_port(void *port, const char *bytes, size_t count)
@@ -72,14 +75,18 @@ __attribute__((noreturn)) static void off(int status)
 
 static void be_pid1(void)
 {
-	static const char *const NAMES[] = { "proc", "sysfs", "devtmpfs" };
-	static const char *const PLACES[] = { "/proc", "/sys", "/dev" };
-
 	if (iopl(3))
 		_exit(1);
 	outb(READY_BYTE, READY);
 	stdout = port_stream(STDOUT);
 	stderr = port_stream(STDERR);
+}
+
+static void mount_all(void)
+{
+	static const char *const NAMES[] = { "proc", "sysfs", "devtmpfs" };
+	static const char *const PLACES[] = { "/proc", "/sys", "/dev" };
+
 	for (int i = 0; i < 3; i++) {
 		mkdir(PLACES[i], 0755);
 		/* Not every kernel has each. */
@@ -171,8 +178,11 @@ int main(int count, char **words)
 	else
 		setvbuf(stdout, NULL, _IOFBF, 1 << 16);
 	for (size_t i = 0; count > 1 && i < sizeof TESTS / sizeof *TESTS; i++)
-		if (!strcmp(words[1], TESTS[i].name))
+		if (!strcmp(words[1], TESTS[i].name)) {
+			if (getpid() == 1 && !TESTS[i].mounts)
+				mount_all();
 			status = TESTS[i].run(count - 2, words + 2);
+		}
 	if (status == 2)
 		fprintf(stderr, "guest: there is no such test\n");
 	fflush(NULL);

@@ -46,8 +46,16 @@ static void set_spare(int at, unsigned char byte)
 	outb(byte, CMOS_DATA);
 }
 
-/* Writes to all memory that is free, but for a little, and gives every second page back. */
-static void soil(void)
+int boot_number(void)
+{
+	int boot = spare(0) == MARK ? spare(1) + 1 : 1;
+
+	set_spare(0, MARK);
+	set_spare(1, boot);
+	return boot;
+}
+
+void soil(void)
 {
 	struct sysinfo info;
 	size_t size;
@@ -79,9 +87,7 @@ int dirty(int count, char **words)
 
 	if (iopl(3))
 		die("iopl");
-	boot = spare(0) == MARK ? spare(1) + 1 : 1;
-	set_spare(0, MARK);
-	set_spare(1, boot);
+	boot = boot_number();
 	printf("boot %d\n", boot);
 	if (boot & 1)
 		usleep(20000 * (boot % 5));

@@ -6,6 +6,8 @@
  *     sysfs    /sys
  *     dev      /dev
  *     limits   of this program, of PID 1
+ *     proc     /proc but for processes: that it is there
+ *     log      the kernel's messages so far
  *     wait     a second; what is behind it is another pass
  */
 #define _GNU_SOURCE
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
@@ -105,6 +108,31 @@ static void memory(void)
 		file(FILES[i], 0444);
 }
 
+/* What of /proc comes and goes with processes is left out. */
+static void proc(void)
+{
+	struct dirent **entries;
+	int count = scandir("/proc", &entries, NULL, alphasort);
+
+	for (int i = 0; i < count; i++) {
+		char path[PATH_MAX];
+		struct stat is;
+
+		snprintf(path, sizeof path, "/proc/%s", entries[i]->d_name);
+		if (entries[i]->d_name[0] > '9' && !lstat(path, &is))
+			value(path, is.st_mode, "");
+	}
+}
+
+static void kernel_log(void)
+{
+	int length = klogctl(3 /* all, without taking it */, text, sizeof text - 1);
+
+	text[length < 0 ? 0 : length] = '\0';
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		value("log", 0, line);
+}
+
 static void part(const char *name)
 {
 	if (!strcmp(name, "memory")) {
@@ -118,6 +146,10 @@ static void part(const char *name)
 	} else if (!strcmp(name, "limits")) {
 		file("/proc/self/limits", 0444);
 		file("/proc/1/limits", 0444);
+	} else if (!strcmp(name, "proc")) {
+		proc();
+	} else if (!strcmp(name, "log")) {
+		kernel_log();
 	} else if (!strcmp(name, "wait")) {
 		sleep(1);
 		pass++;

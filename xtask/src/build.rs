@@ -35,7 +35,7 @@ pub(crate) enum Patches {
 /// Options that build shares with the commands that build first.
 #[derive(Args, Clone)]
 pub(crate) struct BuildOptions {
-    /// min, default, smp, debug, lab, or flat
+    /// min, default, smp, debug, check, check-smp, lab, or flat
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(crate) profile: String,
     #[command(flatten)]

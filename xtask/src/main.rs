@@ -21,6 +21,7 @@ mod layout;
 mod make;
 mod patch;
 mod payload;
+mod prove;
 mod qemu;
 mod rootfs;
 mod series;
@@ -60,6 +61,8 @@ enum Command {
     Doctor(doctor::DoctorOptions),
     /// Run every test of the project
     Test(test::TestOptions),
+    /// Boot a kernel that checks itself, in many ways, and look for what it complains of
+    Prove(prove::ProveOptions),
     /// The patch series for a kernel tree of your own
     Patch(patch::PatchOptions),
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&layout, options).map(success),
         Command::Doctor(options) => doctor::run(&layout, options),
         Command::Test(options) => test::run(&layout, options),
+        Command::Prove(options) => prove::run(&layout, options),
         Command::Patch(options) => patch::run(&layout, options).map(success),
     });
     done.unwrap_or_else(|error| failure::report(&error))

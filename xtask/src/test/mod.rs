@@ -10,6 +10,7 @@ mod boots;
 mod budget;
 mod cgroup;
 mod command;
+mod debug;
 mod devices;
 mod guests;
 mod inputs;
@@ -43,6 +44,7 @@ use crate::layout::Layout;
 use crate::payload::existing;
 use crate::source::SourceOptions;
 use crate::ui::{Ui, print};
+pub(crate) use smoke::CAPABILITIES;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -193,6 +195,7 @@ fn all() -> Vec<Check> {
     checks.extend(kernels::checks());
     checks.extend(traces::checks());
     checks.extend(boot_text::checks());
+    checks.extend(debug::checks());
     checks
 }
 

@@ -7,10 +7,9 @@ use super::inside::{self, RUNNER};
 use super::{Check, Context};
 use crate::devices::InLab;
 
-/// In the guest: each function is a capability, and a line says that it is there. The lab hears when to connect.
-const GUEST: &str = r#"try() { if "$1"; then echo "$1 works"; else echo "$1 does not work"; fi; }
+/// In a guest: each function is a capability, and `try` says whether it is there.
+pub(crate) const CAPABILITIES: &str = r#"try() { if "$1"; then echo "$1 works"; else echo "$1 does not work"; fi; }
 procfs() { [ "$(cat /proc/$$/comm)" = busybox ] && grep -q MemTotal /proc/meminfo; }
-sysfs() { [ "$(cat /sys/class/net/eth0/operstate)" != down ]; }
 tmpfs() { mkdir /tmp/t && mount -t tmpfs -o size=1m tmpfs /tmp/t &&
     dd if=/dev/zero of=/tmp/t/a bs=64k count=16 && ! dd if=/dev/zero of=/tmp/t/b bs=64k count=1; }
 overlayfs() { mkdir /tmp/o && cd /tmp/o && mkdir lower upper work merged && echo below > lower/file &&
@@ -26,6 +25,10 @@ pids_max() { mkdir p && echo 1 > p/pids.max && ! sh -c 'echo $$ > p/cgroup.procs
 cpu_max() { mkdir q && echo '5000 100000' > q/cpu.max &&
     sh -c 'echo $$ > q/cgroup.procs; i=0; while [ $i -lt 8000 ]; do i=$((i+1)); done' &&
     grep -q 'nr_throttled [1-9]' q/cpu.stat; }
+"#;
+
+/// Those that need the lab's network, which hears when to connect, and all that are tried.
+const GUEST: &str = r#"sysfs() { [ "$(cat /sys/class/net/eth0/operstate)" != down ]; }
 tcp() { nc -l -p 80 -e /bin/busybox sh -c 'read line; echo "the guest heard $line"' &
     until grep -q :0050 /proc/net/tcp; do [ -e /proc/$!/exe ] || return 1; done
     echo listening; wait $!; }
@@ -77,7 +80,8 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 fn smoke(context: &Context<'_>) -> Result<()> {
-    let said = inside::shell(context, &InLab::default(), LAB, &[GUEST, RUNNER])?;
+    let guest = format!("{CAPABILITIES}{GUEST}");
+    let said = inside::shell(context, &InLab::default(), LAB, &[&guest, RUNNER])?;
     let missing = SAID.map(|line| (line, said.lines().any(|one| one == line)));
     let missing: Vec<&str> = missing
         .iter()
