@@ -47,7 +47,7 @@ const ROWS: [&str; 22] = [
 
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
-    vec![Check::new("debug/smp", debug)]
+    vec![Check::new("debug/smp", debug).long()]
 }
 
 fn debug(context: &Context<'_>) -> Result<()> {

@@ -3,7 +3,6 @@
 
 mod compiled;
 mod direct;
-
 mod tables;
 
 use anyhow::{Context as _, Result, ensure};

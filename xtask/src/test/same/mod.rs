@@ -41,7 +41,7 @@ impl fmt::Display for Difference {
 
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
-    vec![Check::new("same/quick", quick)]
+    vec![Check::new("same/quick", quick).long()]
 }
 
 fn quick(context: &Context<'_>) -> Result<()> {
