@@ -128,7 +128,7 @@ static int ask(void *data)
 		"/sys/devices/system/cpu/possible", "/sys/kernel/mm", "/sys/class/net/lo/mtu", "/sys/module",
 		"/sys/devices/virtual/mem/null/dev", "/sys/bus/virtio/drivers", "/sys/kernel/uevent_seqnum",
 		"/sys/devices/system/clocksource/clocksource0/current_clocksource", "/sys/class/tty/console/active",
-		"/sys/devices/virtual/misc/cpu_dma_latency/dev", "/sys/class/mem/zero/uevent",
+		"/sys/devices/virtual/mem/full/dev", "/sys/class/mem/zero/uevent",
 	};
 	int missing = 0;
 	(void)data;
