@@ -12,8 +12,8 @@ const NEW_MEMORY: &str = "memblock=zeroed";
 /// More memory than this, and a kernel sizes its hash tables so that filling them shows in a boot.
 const LARGE_MEMORY: u64 = 512 << 20;
 
-/// What the kernel of this machine is told: the words for every one; that its memory is new; the frequency of the time stamp counter, so that it does
-/// not wait to measure it; what its memory and its devices ask for; and the user's words.
+/// What the kernel of this machine is told: the words for every one; that its memory is new; the frequency of the time stamp
+/// counter, so that it does not wait to measure it; what its memory and its devices ask for; and the user's words.
 pub(crate) fn of(vm: &Vm, extra: &str) -> String {
     let mut line = format!("{WORDS} {NEW_MEMORY}");
     if let Some(khz) = vm.tsc_khz() {

@@ -18,6 +18,7 @@ use clap::Args;
 
 use crate::build::{self, BuildOptions};
 use crate::cache::{Cache, write};
+use crate::guest::MICROVM_WORDS;
 use crate::install::{self, Need};
 use crate::layout::Layout;
 use crate::payload::{existing, read};
@@ -75,7 +76,7 @@ const MICROVM: &str = "microvm,accel=tcg,acpi=off,isa-serial=on,rtc=on,pit=on,pi
 
 /// Without memblock=zeroed: QEMU's firmware leaves bytes, and every boot but the first finds those of the one before it.
 /// An oops ends the boot, since locks that nobody gives back would only hold up those behind it.
-const WORDS: &str = "console=ttyS0 panic=-1 oops=panic reboot=t printk.devkmsg=on no_timer_check";
+const WORDS: &str = "console=ttyS0 panic=-1 oops=panic reboot=t printk.devkmsg=on";
 
 /// The row that is not one of prove.c.
 const SMOKE: &str = "smoke";
@@ -204,7 +205,7 @@ impl Guest<'_> {
                 devices,
                 kernel: self.kernel.clone(),
                 initramfs,
-                command_line: format!("{WORDS} {} {words}", self.words),
+                command_line: format!("{WORDS} {MICROVM_WORDS} {} {words}", self.words),
                 memory_mib: self.memory_mib,
                 restarts,
                 timeout,

@@ -39,19 +39,7 @@ pub(crate) fn boot(
     options: &[&str],
     test: &[&str],
 ) -> Result<Run> {
-    let program = userland::guest(context.layout)?.into_os_string();
-    let program = program.to_string_lossy();
-    let words = [&[&*program], test].concat();
-    system(context, kernel, options, &words)
-}
-
-/// The command for a boot of a guest that runs another program.
-pub(crate) fn system(
-    context: &Context<'_>,
-    kernel: Kernel,
-    options: &[&str],
-    program: &[&str],
-) -> Result<Run> {
+    let program = userland::guest(context.layout)?;
     let seconds = SECONDS.to_string();
     let mut words: Vec<OsString> = ["boot", "--on", "lab", "--timeout", &seconds]
         .map(Into::into)
@@ -62,8 +50,8 @@ pub(crate) fn system(
     words.extend(context.source.arguments().into_iter().map(Into::into));
     words.extend(which(context, kernel, options));
     words.extend(options.iter().map(Into::into));
-    words.push("--".into());
-    words.extend(program.iter().map(Into::into));
+    words.extend(["--".into(), program.into()]);
+    words.extend(test.iter().map(Into::into));
     Ok(Run::xtask(words)?.timeout(SECONDS))
 }
 
