@@ -59,7 +59,7 @@ impl Image {
         };
         let mut image = Self::default();
         let mut executable = HashSet::new();
-        // Sections do not overlap, but in a damaged file.
+        // In a damaged file, sections overlap or end behind the last address.
         let mut room = bytes.len();
         for section in file.sections() {
             let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
@@ -71,6 +71,7 @@ impl Image {
             executable.insert(section.index());
             if let Ok(data) = section.data()
                 && data.len() <= room
+                && section.address().checked_add(data.len() as u64).is_some()
             {
                 room -= data.len();
                 image.code.push(Code {
