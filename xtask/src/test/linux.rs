@@ -38,6 +38,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new("linux/free memory of a busy guest", free_while_busy),
         Check::new("linux/page blocks", page_blocks),
         Check::new("linux/resets with used memory", resets),
+        Check::new("linux/processors", processors),
         Check::new("linux/sysfs on four processors", sysfs),
         Check::new("linux/timer on a busy host", timer),
     ];
@@ -131,6 +132,21 @@ fn resets(context: &Context<'_>) -> Result<()> {
         boots == BOOTS && ran.is_fine(),
         "ended in boot {boots} of {BOOTS}: {ran}"
     );
+    Ok(())
+}
+
+/// 6: whoever asks first, and PID 1 by how it may be scheduled, is told of every processor.
+fn processors(context: &Context<'_>) -> Result<()> {
+    for row in ["affinity", "online", "go-and-come"] {
+        let ran = Direct {
+            profile: "smp",
+            words: &format!("prove 4 processors/{row}"),
+            hardware: &["-smp", "4"],
+            ..Direct::default()
+        }
+        .run(context)?;
+        ensure!(ran.is_fine(), "{row}: {ran}");
+    }
     Ok(())
 }
 
