@@ -55,7 +55,8 @@ pub(crate) struct BenchOptions {
     /// Where: auto is this machine's KVM if it is of the hardware kind, else the lab
     #[arg(long, value_enum, default_value_t = On::Auto)]
     on: On,
-    /// Of ablation, these variants only: numbers of patches, and names in kernel-patches/ablation.toml
+    /// Of ablation, these only: topics, patches or tricks, or single ones by the patch's number or the name in
+    /// kernel-patches/ablation.toml
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Put ablation's table into kernel-patches/README.md, between the profile's two marks

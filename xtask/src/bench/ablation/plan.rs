@@ -1,6 +1,6 @@
-//! What is taken out, one after the other: each patch of the series, and what kernel-patches/ablation.toml lists.
+//! What is taken out, one after the other: each topic of the series, each patch, and what kernel-patches/ablation.toml lists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -41,11 +41,38 @@ pub(super) struct Variant {
     pub(super) pages: Option<String>,
     #[serde(default = "usual", rename = "memory")]
     memory: String,
+    /// What it is one of.
+    #[serde(skip)]
+    group: Group,
+}
+
+/// What `--only` can ask for together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Group {
+    Topics,
+    Patches,
+    #[default]
+    Tricks,
+}
+
+impl Group {
+    const ALL: [Self; 3] = [Self::Topics, Self::Patches, Self::Tricks];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Topics => "topics",
+            Self::Patches => "patches",
+            Self::Tricks => "tricks",
+        }
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// Each topic's name, its first patch and its last.
+    #[serde(default)]
+    topics: BTreeMap<String, [String; 2]>,
     /// Of patches that do not compile without another one: that one, and those.
     #[serde(default)]
     with: Companions,
@@ -82,6 +109,18 @@ impl Variant {
             cmdline: String::new(),
             pages: None,
             memory: memory.to_owned(),
+            group: Group::default(),
+        }
+    }
+
+    /// The boot without patches.
+    fn of_patches(name: &str, what: String, without: BTreeSet<String>, group: Group) -> Self {
+        Self {
+            name: name.to_owned(),
+            what,
+            without,
+            group,
+            ..Self::base(MEMORY)
         }
     }
 
@@ -102,7 +141,7 @@ impl Variant {
 }
 
 impl Plan {
-    /// The patches of the series, then the tricks of the file.
+    /// The topics of the series in its order, its patches, then the tricks of the file.
     pub(super) fn read(dir: &Path, series: &Series) -> Result<Self> {
         let path = dir.join(FILE);
         let text =
@@ -112,11 +151,11 @@ impl Plan {
 
     fn parse(text: &str, series: &Series) -> Result<Self> {
         let file: File = toml::from_str(text)?;
-        let patches = series.patches().iter().map(|patch| Variant {
-            name: patch.number().to_owned(),
-            what: patch.subject.clone(),
-            without: BTreeSet::from([patch.number().to_owned()]),
-            ..Variant::base(MEMORY)
+        let topics = topics(&file.topics, series)?;
+        let patches = series.patches().iter().map(|patch| {
+            let number = patch.number();
+            let without = BTreeSet::from([number.to_owned()]);
+            Variant::of_patches(number, patch.subject.clone(), without, Group::Patches)
         });
         let numbers: BTreeSet<&str> = series.patches().iter().map(|it| it.number()).collect();
         let named = file
@@ -131,7 +170,11 @@ impl Plan {
             );
         }
         let mut names = BTreeSet::new();
-        let variants: Vec<Variant> = patches.chain(file.trick).collect();
+        let variants: Vec<Variant> = topics
+            .into_iter()
+            .chain(patches)
+            .chain(file.trick)
+            .collect();
         for variant in &variants {
             mebibytes(&variant.memory)?;
             ensure!(
@@ -146,21 +189,49 @@ impl Plan {
         })
     }
 
-    /// Keeps those that are named, if any are.
+    /// Keeps those that are named, by themselves or by their group, if any are.
     pub(super) fn select(&mut self, only: &[String]) -> Result<()> {
-        let known = |name: &&String| self.variants.iter().any(|one| one.name == **name);
+        let is = |one: &Variant, name: &str| one.name == name || one.group.name() == name;
+        let known = |name: &&String| self.variants.iter().any(|one| is(one, name));
         if let Some(unknown) = only.iter().find(|name| !known(name)) {
-            let names: Vec<_> = self.variants.iter().map(|one| one.name.as_str()).collect();
+            let groups = Group::ALL.map(Group::name).into_iter();
+            let names = self.variants.iter().map(|one| one.name.as_str());
+            let names: Vec<_> = groups.chain(names).collect();
             return Err(usage(format!(
                 "--only {unknown}: there are {}",
                 names.join(", ")
             )));
         }
         if !only.is_empty() {
-            self.variants.retain(|one| only.contains(&one.name));
+            self.variants
+                .retain(|one| only.iter().any(|name| is(one, name)));
         }
         Ok(())
     }
+}
+
+/// A variant for each topic, in the order of their patches. Every patch is in one.
+fn topics(named: &BTreeMap<String, [String; 2]>, series: &Series) -> Result<Vec<Variant>> {
+    let mut variants = Vec::new();
+    let mut left: BTreeSet<&str> = series.patches().iter().map(|it| it.number()).collect();
+    for (name, [first, last]) in named {
+        let of: BTreeSet<&str> = left
+            .iter()
+            .copied()
+            .filter(|number| (first.as_str()..=last.as_str()).contains(number))
+            .collect();
+        ensure!(
+            of.contains(first.as_str()) && of.contains(last.as_str()),
+            "topic {name}: {first} to {last} are not there, or in another topic"
+        );
+        let what = format!("{first} to {last}");
+        let without = of.iter().map(|&number| number.to_owned()).collect();
+        left.retain(|number| !of.contains(number));
+        variants.push(Variant::of_patches(name, what, without, Group::Topics));
+    }
+    ensure!(named.is_empty() || left.is_empty(), "in no topic: {left:?}");
+    variants.sort_by(|one, other| one.without.cmp(&other.without));
+    Ok(variants)
 }
 
 #[cfg(test)]
@@ -178,25 +249,29 @@ mod tests {
         Series::read(dir.path()).unwrap()
     }
 
-    const TOML: &str =
-        "[with]\n0001 = ['0002']\n[[trick]]\nname = 'os'\nwhat = 'small'\nconfig = 'CONFIG_A=y'\n";
+    const TOML: &str = "[topics]\nmm = ['0001', '0002']\n[with]\n0001 = ['0002']\n[[trick]]\nname = 'os'\nwhat = 'small'\nconfig = 'CONFIG_A=y'\n";
 
     #[test]
-    fn patches_come_first_and_some_can_be_chosen() {
+    fn topics_come_first_and_some_can_be_chosen() {
         let mut plan = Plan::parse(TOML, &series()).unwrap();
         let names = |plan: &Plan| -> Vec<String> {
             plan.variants.iter().map(|one| one.name.clone()).collect()
         };
-        assert_eq!(names(&plan), ["0001", "0002", "os"]);
-        assert_eq!(plan.variants[1].what, "mm: 0002");
+        assert_eq!(names(&plan), ["mm", "0001", "0002", "os"]);
+        assert_eq!(plan.variants[0].without.len(), 2);
+        assert_eq!(plan.variants[2].what, "mm: 0002");
         assert!(plan.select(&["0003".to_owned()]).is_err());
-        plan.select(&["os".to_owned()]).unwrap();
-        assert_eq!(names(&plan), ["os"]);
+        plan.select(&["os".to_owned(), "topics".to_owned()])
+            .unwrap();
+        assert_eq!(names(&plan), ["mm", "os"]);
     }
 
     #[test]
     fn what_is_not_there_or_there_twice_is_refused() {
         for wrong in [
+            "[topics]\nmm = ['0001', '0001']\n",
+            "[topics]\nmm = ['0001', '0003']\n",
+            "[topics]\na = ['0001', '0002']\nb = ['0002', '0002']\n",
             "[with]\n0001 = ['0009']\n",
             "[[trick]]\nname = '0001'\nwhat = ''\n",
             "[[trick]]\nname = 'a'\nwhat = ''\nwithout = ['0007']\n",

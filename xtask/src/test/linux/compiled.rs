@@ -8,7 +8,7 @@ use crate::series::Series;
 use crate::source;
 use crate::test::command::Run;
 use crate::test::{Check, Context, guests};
-use crate::tree;
+use crate::tree::{self, Tree};
 use crate::ui::Ui;
 
 /// A small kernel on a slow machine, or a hundred files.
@@ -29,10 +29,8 @@ pub(super) fn checks() -> Vec<Check> {
 
 /// Runs a script of the repository on the tree.
 fn script(context: &Context<'_>, script: &str) -> Result<()> {
-    let (ui, cache) = (Ui::new(true), Cache::open()?);
-    let source = source::find(&ui, &cache, context.source)?;
-    let series = Series::read(&context.layout.series())?;
-    let tree = tree::patched(&ui, &cache, &source, &series)?;
+    let cache = Cache::open()?;
+    let tree = patched(context, &cache)?;
     let _alone = cache.lock(&format!("{}-{}", script.replace('/', "-"), tree.key))?;
     let path = tree.path().to_string_lossy();
     Run::program(&[script, &path])
@@ -40,4 +38,12 @@ fn script(context: &Context<'_>, script: &str) -> Result<()> {
         .run(context)?
         .ended_with(0)?;
     Ok(())
+}
+
+/// The kernel source with the series.
+pub(super) fn patched(context: &Context<'_>, cache: &Cache) -> Result<Tree> {
+    let ui = Ui::new(true);
+    let source = source::find(&ui, cache, context.source)?;
+    let series = Series::read(&context.layout.series())?;
+    tree::patched(&ui, cache, &source, &series)
 }

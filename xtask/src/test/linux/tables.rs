@@ -1,14 +1,20 @@
 //! 8: what a kernel calls by walking over a table of its image is a function, each time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
+use super::compiled::patched;
+use crate::cache::Cache;
 use crate::test::{Check, Context, guests};
 
 /// What the linker calls a table's ends.
 const ENDS: [&str; 2] = ["__start_", "__stop_"];
+
+/// The linker's script for data of every architecture.
+const SCRIPT: &str = "include/asm-generic/vmlinux.lds.h";
 
 /// What the tables of functions that the series adds are called by.
 const TABLES: &str = "_initcalls";
@@ -18,13 +24,38 @@ const SIZE: u64 = 8;
 
 /// The rows.
 pub(super) fn checks() -> Vec<Check> {
-    ["min", "default", "smp"]
-        .map(|profile| {
-            Check::new(format!("linux/tables of {profile}"), move |context| {
-                tables(context, profile)
-            })
+    let mut checks = vec![Check::new("linux/tables of any kernel", aligned)];
+    checks.extend(["min", "default", "smp"].map(|profile| {
+        Check::new(format!("linux/tables of {profile}"), move |context| {
+            tables(context, profile)
         })
-        .into()
+    }));
+    checks
+}
+
+/// What is in front of a table depends on the configuration, and may end anywhere: the linker is told to align it.
+fn aligned(context: &Context<'_>) -> Result<()> {
+    let tree = patched(context, &Cache::open()?)?;
+    let script = tree.path().join(SCRIPT);
+    let text =
+        fs::read_to_string(&script).with_context(|| format!("reading {}", script.display()))?;
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = 0;
+    for (at, line) in lines.iter().enumerate() {
+        if !line.contains("BOUNDED_SECTION(") || !line.contains(TABLES) {
+            continue;
+        }
+        let before = at.checked_sub(1).map_or("", |before| lines[before]);
+        ensure!(
+            before.contains("ALIGN(8)"),
+            "{SCRIPT}:{}: nothing aligns {}",
+            at + 1,
+            line.trim()
+        );
+        found += 1;
+    }
+    ensure!(found > 0, "there is no table in {SCRIPT}");
+    Ok(())
 }
 
 fn tables(context: &Context<'_>, profile: &str) -> Result<()> {
