@@ -40,5 +40,6 @@ int load(int count, char **words);
 int dirty(int count, char **words);
 int look(int count, char **words);
 int prove(int count, char **words);
+int each(int count, char **words);
 
 #endif

@@ -41,6 +41,7 @@ static const struct {
 } TESTS[] = {
 	{ "nothing", nothing, false }, { "snapshot", snapshot, false }, { "first", first, false }, { "busy", busy, false },
 	{ "load", load, false },       { "dirty", dirty, false },       { "look", look, false },   { "prove", prove, true },
+	{ "each", each, false },
 };
 
 static ssize_t to_port(void *port, const char *bytes, size_t count)

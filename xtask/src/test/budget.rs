@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::command::Run;
 use super::guests::{self, Kernel, guest, number};
 use super::{Check, Context};
+use crate::userland;
 
 /// The budget's file, from the repository's root.
 const FILE: &str = "ci/budget.toml";
@@ -102,7 +103,8 @@ fn check(context: &Context<'_>, profile: &str) -> Result<()> {
 fn first(context: &Context<'_>, profile: &str, budget: &Budget) -> Result<Vec<Cost>> {
     let options = ["--profile", profile, "--memory", FIRST_MEMORY];
     let timed = [&options[..], &["--json"]].concat();
-    let ran = guests::boot(context, Kernel::Ours, &timed, &["nothing"])?.run(context)?;
+    let program = userland::guest(context.layout)?.into();
+    let ran = guests::boot(context, Kernel::Ours, &timed, program, &["nothing"])?.run(context)?;
     let report = ran.ended_with(0)?.json()?;
     let program = report["us"]["payload"].as_f64().context("no payload")?;
     let mut costs = vec![Cost::new("program_us", program, budget.program_us)];

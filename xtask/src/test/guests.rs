@@ -28,18 +28,19 @@ pub(crate) fn guest(
     options: &[&str],
     test: &[&str],
 ) -> Result<String> {
-    let ran = boot(context, kernel, options, test)?.run(context)?;
+    let program = userland::guest(context.layout)?;
+    let ran = boot(context, kernel, options, program.into(), test)?.run(context)?;
     Ok(ran.ended_with(0)?.stdout.clone())
 }
 
-/// The command for such a boot.
+/// The command for a boot that runs a program with these words.
 pub(crate) fn boot(
     context: &Context<'_>,
     kernel: Kernel,
     options: &[&str],
+    program: OsString,
     test: &[&str],
 ) -> Result<Run> {
-    let program = userland::guest(context.layout)?;
     let seconds = SECONDS.to_string();
     let mut words: Vec<OsString> = ["boot", "--on", "lab", "--timeout", &seconds]
         .map(Into::into)
@@ -50,7 +51,7 @@ pub(crate) fn boot(
     words.extend(context.source.arguments().into_iter().map(Into::into));
     words.extend(which(context, kernel, options));
     words.extend(options.iter().map(Into::into));
-    words.extend(["--".into(), program.into()]);
+    words.extend(["--".into(), program]);
     words.extend(test.iter().map(Into::into));
     Ok(Run::xtask(words)?.timeout(SECONDS))
 }

@@ -31,12 +31,14 @@ impl Entry {
 }
 
 impl Allowed {
-    /// Reads the list.
-    pub(crate) fn read(layout: &Layout) -> Result<Self> {
+    /// Reads the part of the list whose paths are of a row.
+    pub(crate) fn read(layout: &Layout, of: fn(&str) -> bool) -> Result<Self> {
         let path = layout.root().join(FILE);
         let text =
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&text)
+        let Self(mut entries) = Self::parse(&text)?;
+        entries.retain(|entry| of(&entry.pattern));
+        Ok(Self(entries))
     }
 
     fn parse(text: &str) -> Result<Self> {

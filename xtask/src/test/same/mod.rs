@@ -2,6 +2,7 @@
 //! that `ci/same-as-linux.allow` does not explain in a line.
 
 mod allowed;
+mod selftests;
 mod snapshot;
 mod times;
 
@@ -41,11 +42,14 @@ impl fmt::Display for Difference {
 
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
-    vec![Check::new("same/quick", quick).long()]
+    vec![
+        Check::new("same/quick", quick).long(),
+        Check::new("same/selftests", selftests).long(),
+    ]
 }
 
 fn quick(context: &Context<'_>) -> Result<()> {
-    let allowed = Allowed::read(context.layout)?;
+    let allowed = Allowed::read(context.layout, |path| !path.starts_with(selftests::PREFIX))?;
     let mut differences = Vec::new();
     for (memory, test) in SNAPSHOTS {
         let words: Vec<&str> = test.split(' ').collect();
@@ -57,4 +61,9 @@ fn quick(context: &Context<'_>) -> Result<()> {
     }
     differences.extend(times::differences(context)?);
     allowed.check(&differences)
+}
+
+fn selftests(context: &Context<'_>) -> Result<()> {
+    let allowed = Allowed::read(context.layout, |path| path.starts_with(selftests::PREFIX))?;
+    allowed.check(&selftests::differences(context)?)
 }
