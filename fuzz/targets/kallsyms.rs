@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../xtask/src/foreign/kallsyms.rs"]
+#[path = "../../xtask/src/kernel/foreign/kallsyms.rs"]
 mod kallsyms;
 
 fuzz_target!(|noise: (Vec<u8>, Vec<u8>)| {

@@ -8,12 +8,14 @@ use std::fs::{self, File};
 
 use anyhow::{Context, Result};
 
-use super::{Kernel, Recipe, cached_as, compile, copy_build, forget_half_built, keep};
-use crate::cache::Cache;
-use crate::series::{Series, Subset};
-use crate::source::Source;
-use crate::tree::{self, Tree};
-use crate::ui::Ui;
+use crate::base::cache::Cache;
+use crate::base::ui::Ui;
+use crate::kernel::compile::{
+    Kernel, Recipe, cached_as, compile, copy_build, forget_half_built, keep,
+};
+use crate::kernel::series::{Series, Subset};
+use crate::kernel::source::Source;
+use crate::kernel::tree::{self, Tree};
 
 /// The cache's kind of such kernels.
 const KIND: &str = "variants";

@@ -1,0 +1,11 @@
+//! What every other folder stands on; nothing here knows of kernels, guests or machines.
+
+pub(crate) mod cache;
+pub(crate) mod collect;
+pub(crate) mod digest;
+pub(crate) mod failure;
+pub(crate) mod files;
+pub(crate) mod install;
+pub(crate) mod layout;
+pub(crate) mod ui;
+pub(crate) mod units;

@@ -1,0 +1,77 @@
+//! 8: what a kernel calls by walking over a table of its image is a function, each time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, ensure};
+use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+
+use crate::command::test::{Check, Context, guests};
+
+/// What the linker calls a table's ends.
+const ENDS: [&str; 2] = ["__start_", "__stop_"];
+
+/// What the tables of functions that the series adds are called by.
+const TABLES: &str = "_initcalls";
+
+/// An entry's, in bytes.
+const SIZE: u64 = 8;
+
+/// The rows.
+pub(super) fn checks() -> Vec<Check> {
+    ["min", "default", "smp"]
+        .map(|profile| {
+            Check::new(format!("linux/tables of {profile}"), move |context| {
+                tables(context, profile)
+            })
+        })
+        .into()
+}
+
+fn tables(context: &Context<'_>, profile: &str) -> Result<()> {
+    let image = crate::base::files::read(&guests::vmlinux(context, profile)?)?;
+    let found = check(&image)?;
+    ensure!(found > 0, "there is no table");
+    Ok(())
+}
+
+/// Checks each table; how many there are.
+fn check(image: &[u8]) -> Result<usize> {
+    let file = object::File::parse(image).context("reading the kernel")?;
+    let symbols = || file.symbols();
+    let functions: BTreeSet<u64> = symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text)
+        .map(|symbol| symbol.address())
+        .collect();
+    let ends: BTreeMap<&str, u64> = symbols()
+        .filter_map(|symbol| Some((symbol.name().ok()?, symbol.address())))
+        .filter(|(name, _)| name.ends_with(TABLES))
+        .collect();
+    let mut found = 0;
+    for (name, &start) in &ends {
+        let Some(table) = name.strip_prefix(ENDS[0]) else {
+            continue;
+        };
+        let stop = format!("{}{table}", ENDS[1]);
+        let stop = *ends.get(stop.as_str()).context("a table without an end")?;
+        ensure!(
+            start % SIZE == 0 && stop % SIZE == 0,
+            "{table}, from {start:#x} to {stop:#x}, is not aligned"
+        );
+        for at in (start..stop).step_by(SIZE as usize) {
+            let entry = word(&file, at).with_context(|| format!("{table} is in no section"))?;
+            ensure!(
+                functions.contains(&entry),
+                "the entry of {table} at {at:#x} is {entry:#x}, which is no function"
+            );
+        }
+        found += 1;
+    }
+    Ok(found)
+}
+
+fn word(file: &object::File<'_>, address: u64) -> Option<u64> {
+    let bytes = file
+        .sections()
+        .find_map(|section| section.data_range(address, SIZE).ok()?)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}

@@ -1,0 +1,222 @@
+//! The guest's devices: the runner's options, and what the lab needs to have them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use jiffy_abi::payload::TERMINAL;
+
+use crate::base::failure::usage;
+use crate::base::files::existing;
+use crate::base::layout::Layout;
+use crate::guest::rootfs::Root;
+
+/// Settings of a disk that follow its file.
+const DISK_SETTINGS: [&[u8]; 2] = [b",ro", b",direct"];
+
+/// Devices of the guest; each is absent unless asked for.
+#[derive(Args, Default)]
+pub(crate) struct DeviceOptions {
+    /// A disk: /dev/vda, the next /dev/vdb; read-only with ,ro, past the page cache with ,direct
+    #[arg(long, value_name = "FILE[,ro][,direct]")]
+    disk: Vec<OsString>,
+    /// The guest's root, where the program is: a directory, a tar archive, or an image of an ext4 file system
+    #[arg(long, value_name = "DIR|TAR|IMAGE[,ro]")]
+    rootfs: Option<PathBuf>,
+    /// A network card on a tap, which is made if it is not there, with the gateway's address
+    #[arg(long, value_name = "tap=NAME[,ip=A.B.C.D/N][,gw=A.B.C.D]")]
+    net: Vec<OsString>,
+    /// The program's streams are a terminal, /dev/hvc0, on ours
+    #[arg(long)]
+    console: bool,
+    /// Randomness from the host
+    #[arg(long)]
+    entropy: bool,
+    /// Memory that the guest frees goes back to the host, some seconds later
+    #[arg(long)]
+    balloon: bool,
+    /// Sockets between guest and host: `CONNECT port` said to PATH, and the host's port at PATH_port
+    #[arg(long, value_name = "[cid=N,]uds=PATH")]
+    vsock: Option<OsString>,
+}
+
+/// The lab's own hardware for a guest's devices, and the runner's options that name it.
+#[derive(Default)]
+pub(crate) struct InLab {
+    /// Arguments of QEMU.
+    pub(crate) qemu: Vec<OsString>,
+    /// Arguments of the runner.
+    pub(crate) runner: Vec<OsString>,
+    /// How many disks there are.
+    disks: usize,
+    /// An archive to be unpacked before PID 1's own.
+    pub(crate) archive: Option<PathBuf>,
+    /// Flags of the payload, where it is taken along from this machine.
+    pub(crate) flags: u32,
+}
+
+impl DeviceOptions {
+    /// The runner's options on this machine.
+    pub(crate) fn on_host(&self, layout: &Layout) -> Result<Vec<OsString>> {
+        let mut options = Vec::new();
+        match self.root(layout)? {
+            Some(Root::Disk(disk)) => options.extend(["--root".into(), disk]),
+            Some(Root::Archive(file)) => {
+                options.extend(["--in-guest".into(), "--initrd".into(), file.into()]);
+            }
+            None => {}
+        }
+        for disk in &self.disk {
+            options.extend(["--disk".into(), disk.clone()]);
+        }
+        if let Some(vsock) = &self.vsock {
+            options.extend(["--vsock".into(), vsock.clone()]);
+        }
+        options.extend(self.without_files());
+        Ok(options)
+    }
+
+    fn root(&self, layout: &Layout) -> Result<Option<Root>> {
+        let given = self.rootfs.as_deref();
+        given.map(|given| Root::find(layout, given)).transpose()
+    }
+
+    /// Whether the program is the guest's own.
+    pub(crate) fn has_root(&self) -> bool {
+        self.rootfs.is_some()
+    }
+
+    /// The options that mean the same on every machine.
+    fn without_files(&self) -> Vec<OsString> {
+        let mut options = Vec::new();
+        for net in &self.net {
+            options.extend(["--net".into(), net.clone()]);
+        }
+        if self.console {
+            options.push("--console".into());
+        }
+        if self.entropy {
+            options.push("--entropy".into());
+        }
+        if self.balloon {
+            options.push("--balloon".into());
+        }
+        options
+    }
+
+    /// A disk of the guest is a disk of the lab, so that what is written arrives in the file here.
+    pub(crate) fn in_lab(&self, layout: &Layout) -> Result<InLab> {
+        if self.vsock.is_some() {
+            return Err(usage(
+                "--vsock: the lab's sockets are not this machine's; use it with --on host",
+            ));
+        }
+        let mut lab = InLab {
+            flags: if self.console { TERMINAL } else { 0 },
+            ..InLab::default()
+        };
+        match self.root(layout)? {
+            Some(Root::Disk(disk)) => {
+                lab.add_disk("--root", &disk)?;
+            }
+            Some(Root::Archive(file)) => lab.archive = Some(file),
+            None => {}
+        }
+        for disk in &self.disk {
+            lab.add_disk("--disk", disk)?;
+        }
+        lab.runner.extend(self.without_files());
+        Ok(lab)
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.disk.is_empty()
+            && self.rootfs.is_none()
+            && self.net.is_empty()
+            && !self.console
+            && !self.entropy
+            && !self.balloon
+            && self.vsock.is_none()
+    }
+}
+
+impl InLab {
+    /// Adds a disk for this option of the runner's, with its settings behind the file's name.
+    pub(crate) fn add_disk(&mut self, option: &str, disk: &OsStr) -> Result<()> {
+        if self.disks == 0 {
+            // Without ACPI, QEMU tells the lab's kernel of its devices on the command line.
+            self.qemu.extend(["-machine".into(), "acpi=off".into()]);
+        }
+        let number = self.disks;
+        self.disks += 1;
+        let (file, settings) = split(disk);
+        let file = existing(option, Path::new(file))?;
+        let mut drive = OsString::from(format!("if=none,id=disk{number},format=raw"));
+        if settings.windows(3).any(|window| window == b",ro") {
+            drive.push(",readonly=on");
+        }
+        drive.push(",file=");
+        drive.push(escaped(file.as_os_str()));
+        self.qemu.extend([
+            "-drive".into(),
+            drive,
+            "-device".into(),
+            format!("virtio-blk-device,drive=disk{number}").into(),
+        ]);
+        let mut device = OsString::from(format!("/dev/vd{}", letter(number)));
+        device.push(OsStr::from_bytes(settings));
+        self.runner.extend([option.into(), device]);
+        Ok(())
+    }
+}
+
+/// A disk's file, and the settings behind it with their commas.
+pub(crate) fn split(disk: &OsStr) -> (&OsStr, &[u8]) {
+    let all = disk.as_bytes();
+    let mut file = all;
+    while let Some(rest) = DISK_SETTINGS
+        .iter()
+        .find_map(|setting| file.strip_suffix(*setting))
+    {
+        file = rest;
+    }
+    (OsStr::from_bytes(file), &all[file.len()..])
+}
+
+/// QEMU reads two commas as one that is no separator.
+fn escaped(path: &OsStr) -> OsString {
+    let mut bytes = Vec::new();
+    for &byte in path.as_bytes() {
+        bytes.push(byte);
+        if byte == b',' {
+            bytes.push(b',');
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+/// The kernel's name for a disk by number: a, b, c ... (a machine has fewer than 26 devices).
+fn letter(number: usize) -> char {
+    char::from(b'a' + (number % 26) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_taken_from_the_end() {
+        for (text, file, settings) in [
+            ("a.img", "a.img", ""),
+            ("a,b.img,ro", "a,b.img", ",ro"),
+            ("a.img,direct,ro", "a.img", ",direct,ro"),
+        ] {
+            let (found, rest) = split(OsStr::new(text));
+            assert_eq!((found, rest), (OsStr::new(file), settings.as_bytes()));
+        }
+        assert_eq!(escaped(OsStr::new("a,b")), "a,,b");
+    }
+}

@@ -1,0 +1,55 @@
+//! The program to run in the guest, taken along with what it needs.
+
+use std::ffi::{OsStr, OsString};
+
+use anyhow::Result;
+
+use crate::base::failure::usage;
+
+/// A program and its arguments.
+pub(crate) struct Payload {
+    program: OsString,
+    args: Vec<OsString>,
+    /// It is in the guest's root, not here.
+    in_guest: bool,
+}
+
+impl Payload {
+    /// Of the words behind `--`, if there are any.
+    pub(crate) fn new(words: &[OsString], in_guest: bool) -> Option<Self> {
+        let (program, args) = words.split_first()?;
+        Some(Self {
+            program: program.clone(),
+            args: args.to_vec(),
+            in_guest,
+        })
+    }
+
+    /// Finds out at once whether it can be packed: building a kernel first would be a long way to that error.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.archive(0).map(|_| ())
+    }
+
+    /// The program and its arguments, if the program is in the guest's root.
+    pub(crate) fn in_guest(&self) -> Option<impl Iterator<Item = &OsString>> {
+        let words = [&self.program].into_iter().chain(&self.args);
+        self.in_guest.then_some(words)
+    }
+
+    /// The archive to put behind the base initramfs; `flags` are those of [`jiffy_abi::payload`].
+    pub(crate) fn archive(&self, flags: u32) -> Result<Vec<u8>> {
+        if self.in_guest {
+            let environment = jiffy::payload::guest_environment();
+            return jiffy::payload::in_guest(&self.program, &self.args, &environment, flags)
+                .map_err(|error| usage(error.to_string()));
+        }
+        pack(&self.program, &self.args, flags)
+    }
+}
+
+/// Packs a program; a program that cannot be packed is the caller's error.
+pub(crate) fn pack(program: &OsStr, args: &[OsString], flags: u32) -> Result<Vec<u8>> {
+    let environment = jiffy::payload::environment();
+    jiffy::payload::with_payload(program, args, &environment, flags)
+        .map_err(|error| usage(error.to_string()))
+}

@@ -1,0 +1,158 @@
+//! Running the kernel's make: always with the same environment, its output counted for progress.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+use xshell::{Shell, cmd};
+
+use crate::base::ui::Ui;
+
+/// Who built it and when, fixed, so that the same input makes the same kernel. The time is that of 6.12's release.
+pub(crate) const IDENTITY: &str = "KBUILD_BUILD_TIMESTAMP=Sun, 17 Nov 2024 22:15:08 +0000\n\
+    KBUILD_BUILD_USER=jiffy\nKBUILD_BUILD_HOST=jiffy\nKBUILD_BUILD_VERSION=1\nLOCALVERSION=\nLC_ALL=C\nARCH=x86_64";
+
+/// Variables of the caller's that would change the kernel.
+const REMOVED: [&str; 8] = [
+    "MAKEFLAGS",
+    "CROSS_COMPILE",
+    "KCFLAGS",
+    "KAFLAGS",
+    "KCPPFLAGS",
+    "LLVM",
+    "CC",
+    "KBUILD_OUTPUT",
+];
+
+/// Files of a first build when nothing is known: those of profile `default`, rounded.
+const FIRST_BUILD: u64 = 1_300;
+
+/// Where a build directory keeps how many files a whole build has.
+const COUNT: &str = ".jiffy-count";
+
+/// Lines of a failed build that are shown.
+const SHOWN: usize = 30;
+
+/// A make in one build directory.
+pub(crate) struct Make {
+    tree: PathBuf,
+    dir: PathBuf,
+    jobs: usize,
+    variables: Vec<String>,
+}
+
+impl Make {
+    /// For the tree, building in `dir`, which must lie directly in the tree, with these variables (`NAME=VALUE`).
+    pub(crate) fn new(tree: &Path, dir: &Path, jobs: usize, variables: &[String]) -> Self {
+        Self {
+            tree: tree.to_path_buf(),
+            dir: dir.to_path_buf(),
+            jobs,
+            variables: variables.to_vec(),
+        }
+    }
+
+    /// Makes the .config: allnoconfig with what the file asks for.
+    pub(crate) fn configure(&self, requested: &Path) -> Result<()> {
+        let mut make = self.command("allnoconfig")?;
+        make.env("KCONFIG_ALLCONFIG", requested);
+        let output = make.output().context("running make; is it installed?")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        bail!(
+            "make allnoconfig failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+
+    /// Makes vmlinux.
+    pub(crate) fn compile(&self, ui: &Ui, name: &str) -> Result<()> {
+        let known = fs::read_to_string(self.dir.join(COUNT))
+            .ok()
+            .and_then(|count| count.trim().parse().ok());
+        // An incremental build compiles an unknown few.
+        let incremental = self.dir.join("vmlinux").exists();
+        let expected = if incremental {
+            0
+        } else {
+            known.unwrap_or(FIRST_BUILD)
+        };
+        let mut step = ui.step(name, expected);
+        let mut child = self
+            .command("vmlinux")?
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("running make; is it installed?")?;
+        let errors = child
+            .stderr
+            .take()
+            .map(|stderr| thread::spawn(move || lines(stderr)));
+        for line in child.stdout.take().into_iter().flat_map(reader) {
+            if line.starts_with("  ") {
+                step.advance();
+            }
+        }
+        let errors = errors
+            .map(|thread| thread.join().unwrap_or_default())
+            .unwrap_or_default();
+        let status = child.wait().context("waiting for make")?;
+        if !status.success() {
+            return Err(failure(name, &errors));
+        }
+        if !incremental {
+            crate::base::files::write(&self.dir.join(COUNT), step.count().to_string().as_bytes())?;
+        }
+        step.done();
+        Ok(())
+    }
+
+    fn command(&self, target: &str) -> Result<Command> {
+        let Self {
+            tree,
+            dir,
+            jobs,
+            variables,
+        } = self;
+        let out = dir
+            .file_name()
+            .context("a build directory without a name")?;
+        let sh = Shell::new()?;
+        let jobs = format!("-j{jobs}");
+        let mut make: Command = cmd!(sh, "make -C {tree} O={out} {jobs} {variables...} {target}")
+            .quiet()
+            .into();
+        for name in REMOVED {
+            make.env_remove(name);
+        }
+        make.envs(IDENTITY.lines().filter_map(|line| line.split_once('=')));
+        make.stdin(Stdio::null());
+        Ok(make)
+    }
+}
+
+fn reader(stream: impl std::io::Read) -> impl Iterator<Item = String> {
+    BufReader::new(stream)
+        .split(b'\n')
+        .map_while(Result::ok)
+        .map(|line| String::from_utf8_lossy(&line).into_owned())
+}
+
+fn lines(stream: impl std::io::Read) -> Vec<String> {
+    reader(stream).collect()
+}
+
+/// The compiler's own lines, from the first error on.
+fn failure(name: &str, errors: &[String]) -> anyhow::Error {
+    let first = errors
+        .iter()
+        .position(|line| line.contains("error") || line.contains("Error"))
+        .unwrap_or(0);
+    let shown = errors.iter().skip(first).take(SHOWN);
+    let text: Vec<&str> = shown.map(String::as_str).collect();
+    anyhow!("could not {name}:\n{}", text.join("\n"))
+}

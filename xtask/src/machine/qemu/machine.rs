@@ -1,0 +1,278 @@
+//! A machine that QEMU emulates, with the runner's ports: what the guest says arrives as if the runner had run it.
+//!
+//! Each output port is a debug console connected to a socket of ours; a thread for each passes the bytes on.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use jiffy_abi::port;
+use jiffy_abi::verdict::Verdict;
+use xshell::{Shell, cmd};
+
+/// More than this of a port that we keep is not kept.
+const KEPT: u64 = 1 << 20;
+
+/// What to start.
+pub(crate) struct Machine<'a> {
+    /// Machine, processor and clock, as QEMU's arguments.
+    pub(crate) hardware: &'a [&'a str],
+    /// Devices, as QEMU's arguments.
+    pub(crate) devices: &'a [OsString],
+    /// The kernel, a vmlinux with a PVH entry.
+    pub(crate) kernel: PathBuf,
+    /// The initramfs.
+    pub(crate) initramfs: PathBuf,
+    /// The kernel's command line.
+    pub(crate) command_line: String,
+    /// Memory in MiB.
+    pub(crate) memory_mib: u64,
+    /// Starts again with the same memory when the guest resets it; otherwise that is its end.
+    pub(crate) restarts: bool,
+    /// The longest that QEMU may run, by our clock.
+    pub(crate) timeout: Duration,
+    /// Where the program's standard output goes.
+    pub(crate) stdout: Box<dyn Write + Send>,
+}
+
+/// How a machine ended.
+pub(crate) struct Ended {
+    /// From QEMU's start to the ready doorbell; none if it never rang.
+    pub(crate) ready: Option<Duration>,
+    /// What PID 1 said of its payload.
+    pub(crate) verdict: Option<Verdict>,
+    /// It ran out of time and was stopped.
+    pub(crate) timed_out: bool,
+    /// What QEMU and the guest's serial console said, for a report of failure.
+    pub(crate) said: String,
+}
+
+/// Runs a machine to its end, its sockets in `scratch`.
+pub(crate) fn run(mut machine: Machine<'_>, scratch: &Path) -> Result<Ended> {
+    let began = Instant::now();
+    let stdout = std::mem::replace(&mut machine.stdout, Box::new(io::sink()));
+    let stderr = Box::new(io::stderr());
+    let ports = [
+        Port::passed_on(scratch, "stdout", port::STDOUT, stdout)?,
+        Port::passed_on(scratch, "stderr", port::STDERR, stderr)?,
+    ];
+    let report = Port::kept(scratch, "report", port::REPORT)?;
+    let ready = Port::kept(scratch, "ready", port::READY)?;
+    // QEMU's UART drops what a socket does not take at once; a file takes everything.
+    let console = scratch.join("console");
+    let all = || ports.iter().chain([&report, &ready]);
+
+    let mut qemu = command(&machine, &console, all())?;
+    let child = qemu
+        .spawn()
+        .context("starting qemu-system-x86_64; `--install` installs it")?;
+    let (errors, timed_out) = wait(child, machine.timeout)?;
+    for port in all() {
+        port.release();
+    }
+    let [stdout, stderr] = ports;
+    stdout.finish();
+    stderr.finish();
+    let (rung, report) = (ready.finish(), report.finish());
+    // A QEMU that did not start has made none.
+    let console = fs::read(&console).unwrap_or_default();
+    Ok(Ended {
+        ready: (rung.bytes.first() == Some(&port::READY_BYTE))
+            .then(|| rung.first.map_or(Duration::ZERO, |at| at - began)),
+        verdict: verdict(&report.bytes)?,
+        timed_out,
+        said: format!("{}{}", String::from_utf8_lossy(&console), errors)
+            .trim()
+            .to_owned(),
+    })
+}
+
+fn command<'a>(
+    machine: &Machine<'_>,
+    console: &Path,
+    ports: impl Iterator<Item = &'a Port>,
+) -> Result<Command> {
+    let sh = Shell::new()?;
+    let (hardware, devices) = (machine.hardware, machine.devices);
+    let Machine {
+        kernel,
+        initramfs,
+        command_line,
+        ..
+    } = machine;
+    let memory = format!("{}M", machine.memory_mib);
+    let mut args = vec![
+        "-chardev".into(),
+        format!("file,id=console,path={}", console.display()),
+        "-serial".into(),
+        "chardev:console".into(),
+    ];
+    for port in ports {
+        let (name, socket) = (port.name, port.socket.display());
+        args.extend(["-chardev".into(), format!("socket,id={name},path={socket}")]);
+        let number = port.number;
+        args.extend([
+            "-device".into(),
+            format!("isa-debugcon,iobase={number:#x},chardev={name}"),
+        ]);
+    }
+    let reset = if machine.restarts {
+        "reset"
+    } else {
+        "shutdown"
+    };
+    let exit = format!("isa-debug-exit,iobase={:#x},iosize=1", port::EXIT);
+    let mut command: Command = cmd!(
+        sh,
+        "qemu-system-x86_64 {hardware...} {devices...} -m {memory} -nodefaults -no-user-config -display none -action reboot={reset}
+         -kernel {kernel} -initrd {initramfs} -append {command_line} -device {exit} {args...}"
+    )
+    .quiet()
+    .into();
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// Waits for QEMU, which ends its standard error with its life; gives what it wrote there, and whether we ended it.
+fn wait(mut child: Child, timeout: Duration) -> Result<(String, bool)> {
+    let (sender, ended) = mpsc::channel();
+    let mut stderr = child.stderr.take().context("QEMU without its stderr")?;
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is what there is to show.
+        let _ = stderr.read_to_end(&mut bytes);
+        let _ = sender.send(());
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let timed_out = ended.recv_timeout(timeout).is_err();
+    if timed_out {
+        child.kill().context("stopping QEMU")?;
+    }
+    child.wait().context("waiting for QEMU")?;
+    Ok((reader.join().unwrap_or_default(), timed_out))
+}
+
+/// The one verdict of a run.
+fn verdict(report: &[u8]) -> Result<Option<Verdict>> {
+    let mut found = None;
+    for line in report.split(|byte| *byte == b'\n') {
+        if line.is_empty() {
+            continue;
+        }
+        let Some(verdict) = Verdict::parse(line) else {
+            bail!(
+                "PID 1 reported {:?}, which is no verdict",
+                String::from_utf8_lossy(line)
+            );
+        };
+        if found.replace(verdict).is_some() {
+            bail!("PID 1 reported twice how its payload ended");
+        }
+    }
+    Ok(found)
+}
+
+/// What came through a port, and when the first byte did.
+#[derive(Default)]
+struct Received {
+    bytes: Vec<u8>,
+    first: Option<Instant>,
+}
+
+/// One of the guest's ports on a socket.
+struct Port {
+    name: &'static str,
+    number: u16,
+    socket: PathBuf,
+    thread: JoinHandle<Received>,
+}
+
+impl Port {
+    /// Bytes go to a stream of ours at once.
+    fn passed_on(
+        dir: &Path,
+        name: &'static str,
+        number: u16,
+        mut to: Box<dyn Write + Send>,
+    ) -> Result<Self> {
+        Self::new(dir, name, number, move |mut stream| {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                // A reader of ours that has gone away no longer cares; the guest goes on to its end.
+                let _ = to.write_all(&buffer[..read]).and_then(|()| to.flush());
+            }
+            Received::default()
+        })
+    }
+
+    /// Bytes are kept until the end.
+    fn kept(dir: &Path, name: &'static str, number: u16) -> Result<Self> {
+        Self::new(dir, name, number, |mut stream| {
+            let mut received = Received::default();
+            let mut byte = [0];
+            if let Ok(1) = stream.read(&mut byte) {
+                received.first = Some(Instant::now());
+                received.bytes.push(byte[0]);
+                // What came before an error is what there is.
+                let _ = (&mut stream).take(KEPT).read_to_end(&mut received.bytes);
+                let _ = io::copy(&mut stream, &mut io::sink());
+            }
+            received
+        })
+    }
+
+    fn new(
+        dir: &Path,
+        name: &'static str,
+        number: u16,
+        serve: impl FnOnce(UnixStream) -> Received + Send + 'static,
+    ) -> Result<Self> {
+        let socket = dir.join(name);
+        let listener = UnixListener::bind(&socket)
+            .with_context(|| format!("listening on {}", socket.display()))?;
+        let thread = thread::spawn(move || match listener.accept() {
+            Ok((stream, _)) => serve(stream),
+            Err(_) => Received::default(),
+        });
+        Ok(Self {
+            name,
+            number,
+            socket,
+            thread,
+        })
+    }
+
+    /// Ends the wait for a QEMU that ended before it connected.
+    fn release(&self) {
+        // Refused when QEMU was there first: then nothing waits.
+        drop(UnixStream::connect(&self.socket));
+        let _ = fs::remove_file(&self.socket);
+    }
+
+    fn finish(self) -> Received {
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_verdict_is_wanted() {
+        assert_eq!(verdict(b"").unwrap(), None);
+        assert_eq!(verdict(b"exit 7\n").unwrap(), Some(Verdict::Exit(7)));
+        assert!(verdict(b"exit 7\nexit 7\n").is_err());
+        assert!(verdict(b"hello\n").is_err());
+    }
+}
