@@ -1,7 +1,7 @@
 //! The guest's devices: the runner's options, and what the lab needs to have them.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -11,10 +11,8 @@ use jiffy_abi::payload::TERMINAL;
 use crate::base::failure::usage;
 use crate::base::files::existing;
 use crate::base::layout::Layout;
+use crate::guest::disk::{escaped, letter, split};
 use crate::guest::rootfs::Root;
-
-/// Settings of a disk that follow its file.
-const DISK_SETTINGS: [&[u8]; 2] = [b",ro", b",direct"];
 
 /// Devices of the guest; each is absent unless asked for.
 #[derive(Args, Default)]
@@ -170,53 +168,5 @@ impl InLab {
         device.push(OsStr::from_bytes(settings));
         self.runner.extend([option.into(), device]);
         Ok(())
-    }
-}
-
-/// A disk's file, and the settings behind it with their commas.
-pub(crate) fn split(disk: &OsStr) -> (&OsStr, &[u8]) {
-    let all = disk.as_bytes();
-    let mut file = all;
-    while let Some(rest) = DISK_SETTINGS
-        .iter()
-        .find_map(|setting| file.strip_suffix(*setting))
-    {
-        file = rest;
-    }
-    (OsStr::from_bytes(file), &all[file.len()..])
-}
-
-/// QEMU reads two commas as one that is no separator.
-fn escaped(path: &OsStr) -> OsString {
-    let mut bytes = Vec::new();
-    for &byte in path.as_bytes() {
-        bytes.push(byte);
-        if byte == b',' {
-            bytes.push(b',');
-        }
-    }
-    OsString::from_vec(bytes)
-}
-
-/// The kernel's name for a disk by number: a, b, c ... (a machine has fewer than 26 devices).
-fn letter(number: usize) -> char {
-    char::from(b'a' + (number % 26) as u8)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_are_taken_from_the_end() {
-        for (text, file, settings) in [
-            ("a.img", "a.img", ""),
-            ("a,b.img,ro", "a,b.img", ",ro"),
-            ("a.img,direct,ro", "a.img", ",direct,ro"),
-        ] {
-            let (found, rest) = split(OsStr::new(text));
-            assert_eq!((found, rest), (OsStr::new(file), settings.as_bytes()));
-        }
-        assert_eq!(escaped(OsStr::new("a,b")), "a,,b");
     }
 }

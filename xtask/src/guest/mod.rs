@@ -1,7 +1,9 @@
 //! What a guest boots and has: its files, its program, its devices.
 
 pub(crate) mod artefacts;
+pub(crate) mod capabilities;
 pub(crate) mod devices;
+pub(crate) mod disk;
 pub(crate) mod payload;
 pub(crate) mod rootfs;
 pub(crate) mod userland;

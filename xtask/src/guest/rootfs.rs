@@ -11,10 +11,9 @@ use xshell::{Shell, cmd};
 
 use crate::base::digest;
 use crate::base::failure::usage;
-use crate::base::files::existing;
-use crate::base::files::{make_dir, write};
+use crate::base::files::{existing, make_dir, write};
 use crate::base::layout::Layout;
-use crate::guest::devices::split;
+use crate::guest::disk::split;
 
 /// Where an ext file system has its magic number, and that number (fs/ext4/ext4.h of the kernel).
 const EXT_MAGIC_AT: usize = 1024 + 56;

@@ -14,16 +14,14 @@ use jiffy_abi::payload::{STDIN, TERMINAL};
 
 use crate::base::cache::Cache;
 use crate::base::collect;
-use crate::base::files::read;
-use crate::base::files::write;
+use crate::base::files::{read, write};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, print};
 use crate::guest::artefacts::{self, BuildOptions, Patches};
 use crate::guest::devices::InLab;
 use crate::guest::payload::{Payload, pack};
 use crate::guest::userland;
-use crate::machine::qemu::microvm::judge;
-use crate::machine::qemu::{self, Ended, Machine};
+use crate::machine::qemu::{self, Ended, Machine, judge};
 
 /// The profile of the lab's kernel.
 const PROFILE: &str = "lab";

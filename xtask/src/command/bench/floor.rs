@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::BenchOptions;
+use super::options::{BenchOptions, kvm};
 use super::stopwatch::{self, MEMORY_MIB, Race, Runs, Spread, Word, shown};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, show};
@@ -46,6 +46,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let ui = Ui::new(options.build.quiet);
     let runner = ["run", "--quiet", "--ready-fd", "1", "--kernel"].map(Word::text);
     let race = Race {
+        runs: options.runs(),
         commands: vec![
             vec![Word::file("floor", userland::floor(layout)?)],
             [Word::file("jiffy", userland::runner(layout)?)]
@@ -57,8 +58,8 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         programs: Vec::new(),
         files: Vec::new(),
     };
-    let kvm = super::kvm(layout, options)?;
-    let said = stopwatch::run(layout, &ui, options, &kvm, race)?;
+    let kvm = kvm(layout, options)?;
+    let said = stopwatch::run(layout, &ui, &options.build, &kvm, race)?;
     let report = report(&said, kvm, options.runs())?;
     show(&report, options.build.json, table)
 }

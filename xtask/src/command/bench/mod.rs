@@ -3,75 +3,19 @@
 mod ablation;
 mod commands;
 mod floor;
+mod options;
 mod others;
 mod stopwatch;
 mod vmm;
 
+pub(crate) use options::BenchOptions;
 pub(crate) use stopwatch::can_be_first;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
 
-use crate::base::failure::{fault, usage};
+use self::options::Suite;
+use crate::base::failure::usage;
 use crate::base::layout::Layout;
-use crate::guest::artefacts::BuildOptions;
-use crate::machine::kvm::{On, measured_on};
-
-/// What is measured.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Suite {
-    /// The runner with the halting kernel, against a C program of the fewest system calls
-    Floor,
-    /// Whole boots of one kernel and initramfs, in our runner and in QEMU's microvm
-    Vmm,
-    /// Boots without each patch and trick in turn, beside the boot with all of them; builds a kernel for most
-    Ablation,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  cargo xtask bench --suite floor
-  cargo xtask bench --suite floor --on host --runs 200 --json
-  cargo xtask bench --suite vmm --profile min --runs 15
-  cargo xtask bench --suite vmm --profile min --on lab --vmm-path firecracker=./firecracker
-  cargo xtask bench --suite ablation --profile min --only 0009,memblock
-  cargo xtask bench --suite ablation --write";
-
-/// What to measure, where, and how often.
-#[derive(Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct BenchOptions {
-    #[command(flatten)]
-    build: BuildOptions,
-    /// What is measured
-    #[arg(long, value_enum, default_value_t = Suite::Floor)]
-    suite: Suite,
-    /// Runs of each [default: 50; of ablation, 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    runs: Option<u32>,
-    /// With --suite vmm, a VMM of yours beside: NAME is firecracker, cloud-hypervisor or crosvm, FILE its program
-    #[arg(long, value_name = "NAME=FILE", value_parser = others::parse)]
-    vmm_path: Vec<others::Other>,
-    /// Where: auto is this machine's KVM if it is of the hardware kind, else the lab
-    #[arg(long, value_enum, default_value_t = On::Auto)]
-    on: On,
-    /// Of ablation, these variants only: numbers of patches, and names in kernel-patches/ablation.toml
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    only: Vec<String>,
-    /// Put ablation's table into kernel-patches/README.md, between the profile's two marks
-    #[arg(long)]
-    write: bool,
-}
-
-impl BenchOptions {
-    /// Runs of each: many of what runs in turns, and of each of many kernels some, as the lab repeats.
-    fn runs(&self) -> u32 {
-        self.runs.unwrap_or(match self.suite {
-            Suite::Floor | Suite::Vmm => 50,
-            Suite::Ablation => 3,
-        })
-    }
-}
 
 /// Runs the command.
 pub(crate) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
@@ -85,15 +29,4 @@ pub(crate) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         Suite::Floor => floor::run(layout, options),
         Suite::Vmm => vmm::run(layout, options),
     }
-}
-
-/// The kind of KVM that is measured on.
-fn kvm(layout: &Layout, options: &BenchOptions) -> Result<String> {
-    let kvm = measured_on(layout, options.on)?;
-    if kvm == "none" {
-        return Err(fault(
-            "this machine's KVM cannot be used; `--on lab` needs none",
-        ));
-    }
-    Ok(kvm)
 }

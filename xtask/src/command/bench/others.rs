@@ -14,8 +14,7 @@ use serde_json::json;
 
 use super::commands::{COMMAND_LINE, Guest, Seen, Vmm};
 use super::stopwatch::{MEMORY_MIB, Word};
-use crate::base::files::existing;
-use crate::base::files::write;
+use crate::base::files::{existing, write};
 
 /// A VMM that we know how to run. Not kvmtool, which boots bzImages alone, nor libkrun, which is no program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,12 +10,12 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
-use super::BenchOptions;
 use crate::base::cache::Cache;
 use crate::base::files::read;
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
+use crate::guest::artefacts::BuildOptions;
 use crate::guest::userland;
 use crate::machine::kvm::LAB;
 use crate::machine::lab::{self, Job};
@@ -73,6 +73,8 @@ pub(super) const END: &str = "--end";
 
 /// What is timed.
 pub(super) struct Race {
+    /// How often each is run.
+    pub(super) runs: u32,
     /// Commands without `--` among their words.
     pub(super) commands: Vec<Vec<Word>>,
     /// Programs of this machine that have libraries.
@@ -85,12 +87,12 @@ pub(super) struct Race {
 pub(super) fn run(
     layout: &Layout,
     ui: &Ui,
-    options: &BenchOptions,
+    options: &BuildOptions,
     kvm: &str,
     race: Race,
 ) -> Result<String> {
     let in_lab = kvm == LAB;
-    let mut arguments = vec![OsString::from(options.runs().to_string())];
+    let mut arguments = vec![OsString::from(race.runs.to_string())];
     let mut files = race.files;
     for (number, command) in race.commands.into_iter().enumerate() {
         arguments.extend((number > 0).then(|| "--".into()));
@@ -118,7 +120,7 @@ pub(super) fn run(
         ensure!(output.status.success(), "the stopwatch failed");
         return String::from_utf8(output.stdout).context("reading the stopwatch");
     }
-    install::ensure(ui, &[Need::Build, Need::Qemu], &[], options.build.install)?;
+    install::ensure(ui, &[Need::Build, Need::Qemu], &[], options.install)?;
     files.sort();
     files.dedup();
     let job = Job {
@@ -134,7 +136,7 @@ pub(super) fn run(
         timeout: TIMEOUT,
         stdout: Box::new(io::sink()),
     };
-    lab::printed(layout, ui, &Cache::open()?, &options.build, job)
+    lab::printed(layout, ui, &Cache::open()?, options, job)
 }
 
 /// A line of the stopwatch.

@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::BenchOptions;
 use super::commands::{Guest, QEMU, Seen, ours, qemu};
+use super::options::{BenchOptions, kvm};
 use super::stopwatch::{self, MEMORY_MIB, Race, Spread, shown};
 use crate::base::failure::{fault, usage};
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, show};
-use crate::guest::artefacts;
-use crate::guest::userland;
+use crate::guest::{artefacts, userland};
 use crate::machine::kvm::LAB;
 
 /// Where QEMU's firmware is, and what of it a microvm takes.
@@ -53,7 +52,7 @@ struct Report {
 /// Measures and prints.
 pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let ui = Ui::new(options.build.quiet);
-    let kvm = super::kvm(layout, options)?;
+    let kvm = kvm(layout, options)?;
     if kvm == "software" {
         return Err(fault(
             "other VMMs cannot boot where KVM emulates the kernel; use --on lab",
@@ -89,13 +88,14 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         .map(|vmm| ((vmm.name, vmm.seen), vmm.ended()))
         .unzip();
     let race = Race {
+        runs: options.runs(),
         commands,
         programs,
         files: BLOBS
             .map(|(name, file)| (name, Path::new(FIRMWARE).join(file)))
             .into(),
     };
-    let said = stopwatch::run(layout, &ui, options, &kvm, race)?;
+    let said = stopwatch::run(layout, &ui, &options.build, &kvm, race)?;
     let report = Report {
         schema: 1,
         suite: "vmm",

@@ -1,31 +1,27 @@
 //! `cargo xtask boot`: build what is missing and boot it, with a program if one is named.
 
 mod options;
+mod prepare;
 mod qemu;
 mod traced;
 
-use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use xshell::{Shell, cmd};
 
 use crate::base::cache::Cache;
 use crate::base::failure::{fault, usage};
-use crate::base::files::existing;
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
 use crate::base::units::{mebibytes, seconds};
-use crate::guest::artefacts::{self, Artefacts};
-use crate::guest::userland;
-use crate::kernel::foreign;
 use crate::machine::kvm::{self, On, Probe};
 use crate::machine::lab;
-use qemu::Vmm;
+
+use self::options::Vmm;
+use self::prepare::{files, lab_run, on_this_machine};
 
 pub(crate) use options::BootOptions;
 pub(crate) use traced::{logged, trace};
@@ -62,68 +58,6 @@ pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
     }
 }
 
-/// The kernel and the archives of the initramfs, ours or the user's.
-fn files(
-    layout: &Layout,
-    ui: &Ui,
-    options: &BootOptions,
-    compat: bool,
-) -> Result<(PathBuf, Vec<PathBuf>)> {
-    let kernel = options
-        .kernel
-        .as_deref()
-        .map(|file| existing("--kernel", file))
-        .transpose()?
-        .map(|file| foreign::vmlinux(layout, ui, &file, options.build.install))
-        .transpose()?;
-    let initrds = options
-        .initrd
-        .iter()
-        .map(|file| existing("--initrd", file))
-        .collect::<Result<Vec<_>>>()?;
-    if let Some(kernel) = kernel {
-        if initrds.is_empty() {
-            let ours = userland::initramfs(layout, &options.build.profile)?;
-            return Ok((kernel, vec![ours]));
-        }
-        return Ok((kernel, initrds));
-    }
-    let Artefacts {
-        vmlinux,
-        compat: built,
-        initramfs,
-    } = artefacts::build(layout, ui, &options.build, compat)?;
-    let initrds = if initrds.is_empty() {
-        initramfs.into_iter().collect()
-    } else {
-        initrds
-    };
-    Ok((built.unwrap_or(vmlinux), initrds))
-}
-
-/// The runner's command for a boot on this machine. It was built when it was asked what KVM there is.
-fn on_this_machine(
-    layout: &Layout,
-    options: &BootOptions,
-    kernel: &Path,
-    initrds: &[PathBuf],
-    mut args: Vec<OsString>,
-) -> Result<Command> {
-    let runner = layout.runner();
-    args.extend(options.devices.on_host(layout)?);
-    for initrd in initrds {
-        args.extend(["--initrd".into(), initrd.into()]);
-    }
-    if !options.program.is_empty() {
-        args.push("--".into());
-        args.extend(options.program.iter().cloned());
-    }
-    let sh = Shell::new()?;
-    Ok(cmd!(sh, "{runner} run --kernel {kernel} {args...}")
-        .quiet()
-        .into())
-}
-
 /// Becomes the runner: its streams, signals and exit status are ours.
 fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Result<ExitCode> {
     let software = probe.kind == "software";
@@ -155,25 +89,4 @@ fn in_lab(
     let files = files(layout, ui, options, false)?;
     let run = lab_run(layout, options, memory_mib, timeout, files)?;
     lab::run(layout, ui, &Cache::open()?, &options.build, &run)
-}
-
-/// The run in the lab that the options ask for, of these files.
-fn lab_run(
-    layout: &Layout,
-    options: &BootOptions,
-    memory_mib: u64,
-    timeout: Duration,
-    (kernel, initrds): (PathBuf, Vec<PathBuf>),
-) -> Result<lab::Run> {
-    Ok(lab::Run {
-        kernel,
-        initrds,
-        memory_mib,
-        options: options.runner(),
-        devices: options.devices.in_lab(layout)?,
-        timeout,
-        json: options.build.json,
-        payload: options.payload(),
-        stdout: None,
-    })
 }

@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::qemu::Vmm;
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::devices::DeviceOptions;
 use crate::guest::payload::Payload;
@@ -19,6 +18,17 @@ Examples:
   cargo xtask boot --install
   cargo xtask boot --profile min --on lab --json
   echo hello | cargo xtask boot -- /usr/bin/tr a-z A-Z";
+
+/// What boots the guest.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Vmm {
+    /// Our runner
+    Host,
+    /// QEMU's microvm under KVM
+    QemuKvm,
+    /// QEMU's microvm without KVM
+    QemuTcg,
+}
 
 /// What to boot, where, and what to run in it.
 #[derive(Args)]

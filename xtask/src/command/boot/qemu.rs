@@ -3,26 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::ValueEnum;
 
-use super::{BootOptions, files};
+use super::options::{BootOptions, Vmm};
+use super::prepare::files;
 use crate::base::cache::Cache;
 use crate::base::failure::usage;
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
 use crate::machine::qemu::microvm;
-
-/// What boots the guest.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Vmm {
-    /// Our runner
-    Host,
-    /// QEMU's microvm under KVM
-    QemuKvm,
-    /// QEMU's microvm without KVM
-    QemuTcg,
-}
 
 /// Boots, and gives the exit status.
 pub(super) fn boot(

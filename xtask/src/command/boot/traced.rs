@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::qemu::Vmm;
-use super::{BootOptions, files, lab_run, on_this_machine};
+use super::options::{BootOptions, Vmm};
+use super::prepare::{files, lab_run, on_this_machine};
 use crate::base::cache::Cache;
 use crate::base::failure::{FAULT, usage};
 use crate::base::install::{self, Need};

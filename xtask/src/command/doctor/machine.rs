@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::Finding;
+use super::finding::Finding;
 
 /// All that there is to find below a root.
 pub(super) fn findings(root: &Path) -> impl Iterator<Item = Finding> {

@@ -1,6 +1,7 @@
 //! `cargo xtask doctor`: is this machine set up for fast VMs? A line for each thing that matters: what is, and, where that could
 //! be better, what to change and what it would buy. It changes nothing.
 
+mod finding;
 mod machine;
 mod settings;
 
@@ -11,6 +12,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use self::finding::Finding;
 use crate::base::layout::Layout;
 use crate::base::ui::show;
 use crate::machine::kvm::{Probe, probe};
@@ -29,20 +31,6 @@ pub(crate) struct DoctorOptions {
     /// Print one JSON object on stdout, and nothing else there
     #[arg(long)]
     json: bool,
-}
-
-/// What was found of one thing.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    name: &'static str,
-    is: String,
-    good: bool,
-    /// What to change, where it is not good.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    change: &'static str,
-    /// What that buys, by what we have measured or by the source named.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    buys: &'static str,
 }
 
 #[derive(Serialize)]
@@ -94,30 +82,6 @@ fn kvm(probe: &Probe) -> Finding {
         good: !matches!(probe.kind.as_str(), "none" | "software"),
         change,
         buys,
-    }
-}
-
-impl Finding {
-    /// Nothing to change.
-    fn good(name: &'static str, is: impl Into<String>) -> Self {
-        Self {
-            name,
-            is: is.into(),
-            good: true,
-            change: "",
-            buys: "",
-        }
-    }
-
-    fn line(&self) -> String {
-        let mark = if self.good { "good  " } else { "change" };
-        let mut line = format!("{mark}  {}: {}", self.name, self.is);
-        for (what, text) in [("to change: ", self.change), ("buys: ", self.buys)] {
-            if !text.is_empty() {
-                line += &format!("\n        {what}{text}");
-            }
-        }
-        line
     }
 }
 

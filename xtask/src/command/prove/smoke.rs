@@ -7,9 +7,10 @@ use std::fs::File;
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use super::{Guest, judge};
+use super::guest::Guest;
+use super::judge;
 use crate::base::files::read;
-use crate::command::test::CAPABILITIES;
+use crate::guest::capabilities::CAPABILITIES;
 use crate::guest::payload::pack;
 use crate::guest::userland;
 

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::check::{Check, Context};
 use super::command::Run;
-use super::{Check, Context};
 
 /// A CPUID leaf asked for again and again is an exit each time: 0009 took away some 70.
 const EXITS: std::ops::Range<f64> = 30.0..150.0;

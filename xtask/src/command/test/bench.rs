@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::check::{Check, Context};
 use super::command::Run;
-use super::{Check, Context};
 use crate::command::bench;
 
 /// The rows.

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use anyhow::{Result, ensure};
 
+use super::check::{Check, Context};
 use super::traces::trace;
-use super::{Check, Context};
 use crate::kernel::config::Config;
 
 /// The profile that boots.

@@ -4,8 +4,8 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::check::{Check, Context};
 use super::command::Run;
-use super::{Check, Context};
 use crate::base::layout::Layout;
 use crate::machine::kvm::probe;
 

@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::check::{Check, Context};
 use super::command::Run;
 use super::guests::{self, Kernel, guest, number};
-use super::{Check, Context};
 
 /// The budget's file, from the repository's root.
 const FILE: &str = "ci/budget.toml";

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
+use super::check::{Check, Context};
 use super::inside::{self, RUNNER};
-use super::{Check, Context};
 use crate::guest::devices::InLab;
 
 /// Boots twice in one cgroup, which has room for what the guest writes the second time only.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
 
-use super::Context;
+use super::check::Context;
 
 /// A command to run.
 pub(crate) struct Run {

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
+use super::check::{Check, Context};
 use super::command::Run;
-use super::{Check, Context};
 
 /// Compiling the kernel, and booting it in QEMU.
 const TIMEOUT: u64 = 2400;

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::check::{Check, Context};
 use super::command::Run;
 use super::inside::{self, RUNNER};
-use super::{Check, Context};
 use crate::guest::devices::InLab;
 
 /// What the guest does with its disks, its network and its randomness; it prints a line for each.

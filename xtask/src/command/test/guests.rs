@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Context;
+use super::check::Context;
 use super::command::Run;
 use crate::guest::userland;
 

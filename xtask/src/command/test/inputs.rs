@@ -7,8 +7,8 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::check::{Check, Context};
 use super::command::Run;
-use super::{Check, Context};
 
 /// Arguments, exit status, and what the line must say.
 const TABLE: [(&[&str], i32, &str); 17] = [

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::Context;
+use super::check::Context;
 use crate::base::cache::Cache;
 use crate::base::files::read;
 use crate::base::ui::Ui;

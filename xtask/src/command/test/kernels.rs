@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
-use super::{Check, Context};
+use super::check::{Check, Context};
 use crate::base::ui::Ui;
 use crate::guest::userland;
 use crate::kernel::foreign;

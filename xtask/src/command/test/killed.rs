@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::check::{Check, Context};
 use super::command::Run;
 use super::devices::{file_system, lab};
 use super::inside::{self, RUNNER};
-use super::{Check, Context};
 use crate::guest::devices::InLab;
 
 /// In the guest: one file is synced by itself, one with everything, and then there is no end of writing.

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
+use super::check::{Check, Context};
 use super::command::Run;
 use super::inside::Lab;
-use super::{Check, Context};
 use crate::guest::userland;
 
 /// As many as are ready at once.

@@ -9,6 +9,7 @@ mod boot_text;
 mod boots;
 mod budget;
 mod cgroup;
+mod check;
 mod command;
 mod debug;
 mod devices;
@@ -39,12 +40,12 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 
+use self::check::{Check, Context};
 use crate::base::files::existing;
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, print};
 use crate::kernel::source::SourceOptions;
-pub(crate) use smoke::CAPABILITIES;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,66 +70,6 @@ pub(crate) struct TestOptions {
     /// What same/ and linux/ check instead of profile default's kernel: one with the series and its configuration
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
-}
-
-/// What the checks work with.
-pub(crate) struct Context<'a> {
-    /// The repository.
-    layout: &'a Layout,
-    /// Where kernels come from.
-    source: &'a SourceOptions,
-    /// The kernel that was given to be checked, if one was.
-    kernel: Option<PathBuf>,
-    /// Why this machine's KVM cannot be used, if it cannot.
-    no_kvm: Option<String>,
-}
-
-/// What a check does.
-type Work = dyn Fn(&Context<'_>) -> Result<()>;
-
-/// A row.
-pub(crate) struct Check {
-    name: String,
-    needs_kvm: bool,
-    /// It takes too long for every change.
-    long: bool,
-    /// Why it cannot run, if it cannot.
-    not: Option<String>,
-    run: Box<Work>,
-}
-
-impl Check {
-    /// A check that runs anywhere.
-    fn new(name: impl Into<String>, run: impl Fn(&Context<'_>) -> Result<()> + 'static) -> Self {
-        Self {
-            name: name.into(),
-            needs_kvm: false,
-            long: false,
-            not: None,
-            run: Box::new(run),
-        }
-    }
-
-    /// A check of this machine's KVM.
-    fn on_kvm(self) -> Self {
-        Self {
-            needs_kvm: true,
-            ..self
-        }
-    }
-
-    /// A check that is run only by who asks for such.
-    fn long(self) -> Self {
-        Self { long: true, ..self }
-    }
-
-    /// A check that does not run for this reason, if there is one.
-    fn unless(self, reason: Option<String>) -> Self {
-        Self {
-            not: reason,
-            ..self
-        }
-    }
 }
 
 /// How many checks ended how.

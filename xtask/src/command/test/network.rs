@@ -3,10 +3,10 @@
 
 use anyhow::{Result, ensure};
 
+use super::check::{Check, Context};
 use super::command::Run;
 use super::devices::lab;
 use super::inside::{self, RUNNER};
-use super::{Check, Context};
 use crate::guest::devices::InLab;
 
 /// A stream of some 50 MB that the guest and the lab both know, so that 100 MB cross the card.

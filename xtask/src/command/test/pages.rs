@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
+use super::check::{Check, Context};
 use super::inside::{Lab, RUNNER};
-use super::{Check, Context};
 
 /// Boots in the lab, a report for each line; the pool is empty at first, and gets as much as a machine of 128 MiB takes.
 const SCRIPT: &str = "set -e

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
+use super::check::{Check, Context};
 use super::command::Run;
-use super::{Check, Context};
 use crate::base::cache::Cache;
 use crate::base::digest;
 use crate::base::ui::Ui;

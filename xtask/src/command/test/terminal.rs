@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
+use super::check::{Check, Context};
 use super::inside::{self, BUSYBOX, RUNNER};
-use super::{Check, Context};
 
 /// In the guest. A size arrives after the signal that says so, and any time after: the guest looks until it has.
 const SCRIPT: &str = r#"stty -echo; echo ready $(stty size); read line; echo "heard $line"

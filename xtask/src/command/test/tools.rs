@@ -3,8 +3,8 @@
 
 use anyhow::{Result, ensure};
 
+use super::check::{Check, Context};
 use super::command::Run;
-use super::{Check, Context};
 
 /// Cargo from a cold start compiles every dependency.
 const TIMEOUT: u64 = 1200;

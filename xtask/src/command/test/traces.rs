@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::check::{Check, Context};
 use super::command::Run;
-use super::{Check, Context, slow};
+use super::slow;
 use crate::base::install::{has_program, is_debian};
 
 /// Samples with a name, at least.

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result};
 
+use super::check::{Check, Context};
 use super::command::Run;
 use super::inside::{self, PEER, RUNNER};
-use super::{Check, Context};
 use crate::guest::devices::InLab;
 use crate::guest::userland;
 

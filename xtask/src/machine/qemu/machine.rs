@@ -5,20 +5,18 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use jiffy_abi::port;
-use jiffy_abi::verdict::Verdict;
 use xshell::{Shell, cmd};
 
-/// More than this of a port that we keep is not kept.
-const KEPT: u64 = 1 << 20;
+use super::ended::{Ended, verdict};
+use super::port::Port;
 
 /// What to start.
 pub(crate) struct Machine<'a> {
@@ -40,18 +38,6 @@ pub(crate) struct Machine<'a> {
     pub(crate) timeout: Duration,
     /// Where the program's standard output goes.
     pub(crate) stdout: Box<dyn Write + Send>,
-}
-
-/// How a machine ended.
-pub(crate) struct Ended {
-    /// From QEMU's start to the ready doorbell; none if it never rang.
-    pub(crate) ready: Option<Duration>,
-    /// What PID 1 said of its payload.
-    pub(crate) verdict: Option<Verdict>,
-    /// It ran out of time and was stopped.
-    pub(crate) timed_out: bool,
-    /// What QEMU and the guest's serial console said, for a report of failure.
-    pub(crate) said: String,
 }
 
 /// Runs a machine to its end, its sockets in `scratch`.
@@ -160,119 +146,4 @@ fn wait(mut child: Child, timeout: Duration) -> Result<(String, bool)> {
     }
     child.wait().context("waiting for QEMU")?;
     Ok((reader.join().unwrap_or_default(), timed_out))
-}
-
-/// The one verdict of a run.
-fn verdict(report: &[u8]) -> Result<Option<Verdict>> {
-    let mut found = None;
-    for line in report.split(|byte| *byte == b'\n') {
-        if line.is_empty() {
-            continue;
-        }
-        let Some(verdict) = Verdict::parse(line) else {
-            bail!(
-                "PID 1 reported {:?}, which is no verdict",
-                String::from_utf8_lossy(line)
-            );
-        };
-        if found.replace(verdict).is_some() {
-            bail!("PID 1 reported twice how its payload ended");
-        }
-    }
-    Ok(found)
-}
-
-/// What came through a port, and when the first byte did.
-#[derive(Default)]
-struct Received {
-    bytes: Vec<u8>,
-    first: Option<Instant>,
-}
-
-/// One of the guest's ports on a socket.
-struct Port {
-    name: &'static str,
-    number: u16,
-    socket: PathBuf,
-    thread: JoinHandle<Received>,
-}
-
-impl Port {
-    /// Bytes go to a stream of ours at once.
-    fn passed_on(
-        dir: &Path,
-        name: &'static str,
-        number: u16,
-        mut to: Box<dyn Write + Send>,
-    ) -> Result<Self> {
-        Self::new(dir, name, number, move |mut stream| {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = stream.read(&mut buffer) {
-                // A reader of ours that has gone away no longer cares; the guest goes on to its end.
-                let _ = to.write_all(&buffer[..read]).and_then(|()| to.flush());
-            }
-            Received::default()
-        })
-    }
-
-    /// Bytes are kept until the end.
-    fn kept(dir: &Path, name: &'static str, number: u16) -> Result<Self> {
-        Self::new(dir, name, number, |mut stream| {
-            let mut received = Received::default();
-            let mut byte = [0];
-            if let Ok(1) = stream.read(&mut byte) {
-                received.first = Some(Instant::now());
-                received.bytes.push(byte[0]);
-                // What came before an error is what there is.
-                let _ = (&mut stream).take(KEPT).read_to_end(&mut received.bytes);
-                let _ = io::copy(&mut stream, &mut io::sink());
-            }
-            received
-        })
-    }
-
-    fn new(
-        dir: &Path,
-        name: &'static str,
-        number: u16,
-        serve: impl FnOnce(UnixStream) -> Received + Send + 'static,
-    ) -> Result<Self> {
-        let socket = dir.join(name);
-        let listener = UnixListener::bind(&socket)
-            .with_context(|| format!("listening on {}", socket.display()))?;
-        let thread = thread::spawn(move || match listener.accept() {
-            Ok((stream, _)) => serve(stream),
-            Err(_) => Received::default(),
-        });
-        Ok(Self {
-            name,
-            number,
-            socket,
-            thread,
-        })
-    }
-
-    /// Ends the wait for a QEMU that ended before it connected.
-    fn release(&self) {
-        // Refused when QEMU was there first: then nothing waits.
-        drop(UnixStream::connect(&self.socket));
-        let _ = fs::remove_file(&self.socket);
-    }
-
-    fn finish(self) -> Received {
-        self.thread.join().unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_verdict_is_wanted() {
-        assert_eq!(verdict(b"").unwrap(), None);
-        assert_eq!(verdict(b"exit 7\n").unwrap(), Some(Verdict::Exit(7)));
-        assert!(verdict(b"exit 7\nexit 7\n").is_err());
-        assert!(verdict(b"hello\n").is_err());
-    }
 }

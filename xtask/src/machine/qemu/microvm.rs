@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use jiffy_abi::verdict::Verdict;
 use serde_json::json;
 
+use super::ended::judge;
+use super::machine::{self, Machine};
 use crate::base::cache::Cache;
-use crate::base::failure;
 use crate::base::files::write;
 use crate::base::ui::{Ui, print};
 use crate::guest::payload::Payload;
-use crate::machine::qemu::{self, Ended, Machine};
 
 /// The machine Firecracker was the model for.
 const MICROVM: &str = "microvm,isa-serial=on,rtc=off";
@@ -56,7 +55,7 @@ pub(crate) fn boot(ui: &Ui, cache: &Cache, boot: &Boot<'_>) -> Result<u8> {
     let initramfs = scratch.path().join("initramfs.cpio");
     write(&initramfs, &archive)?;
     let machine = format!("{MICROVM},accel={}", boot.accelerator);
-    let ended = qemu::run(
+    let ended = machine::run(
         Machine {
             hardware: &["-M", &machine, "-cpu", "max"],
             devices: &[],
@@ -87,28 +86,4 @@ pub(crate) fn boot(ui: &Ui, cache: &Cache, boot: &Boot<'_>) -> Result<u8> {
         ));
     }
     Ok(status)
-}
-
-/// The outcome's name and the exit status of a machine that ended.
-pub(crate) fn judge(ended: &Ended, payload: bool) -> Result<(&'static str, u8)> {
-    Ok(match ended.verdict {
-        Some(Verdict::Exit(status)) => ("exited", status),
-        Some(Verdict::Signal(signal)) => ("exited", 128 | signal),
-        Some(Verdict::Error(stage, errno)) => {
-            return Err(failure::fault(format!(
-                "PID 1 failed at {}: {}",
-                stage.name(),
-                std::io::Error::from_raw_os_error(errno.into())
-            )));
-        }
-        None if ended.timed_out => ("timed-out", failure::TIMED_OUT),
-        None if ended.ready.is_some() && !payload => ("ready", 0),
-        None => {
-            return Err(failure::fault(format!(
-                "the guest ended without a verdict{}{}",
-                if ended.said.is_empty() { "" } else { ": " },
-                ended.said
-            )));
-        }
-    })
 }

@@ -3,6 +3,7 @@
 mod kernels;
 mod measure;
 mod plan;
+mod row;
 mod table;
 
 use std::collections::BTreeMap;
@@ -16,35 +17,18 @@ use serde::Serialize;
 use self::kernels::Kernels;
 use self::measure::{Bench, Figures};
 use self::plan::{MEMORY, Plan, Variant};
-use super::BenchOptions;
+use self::row::Row;
 use crate::base::cache::Cache;
 use crate::base::failure::usage;
 use crate::base::files::write;
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, print};
+use crate::command::bench::options::BenchOptions;
 use crate::guest::artefacts::{self, Artefacts};
 use crate::kernel::series::{Series, Unpatched};
 use crate::kernel::variant::Workshop;
 use crate::machine::kvm::On;
-
-/// A variant and what became of it.
-#[derive(Serialize)]
-struct Row {
-    name: String,
-    what: String,
-    memory: String,
-    /// Patches that are out with it.
-    with: Vec<String>,
-    /// Answers of the profile that Kconfig did not take.
-    not_granted: Vec<String>,
-    /// What it costs, if it boots.
-    figures: Option<Figures>,
-    /// Why there are no figures.
-    failed: Option<String>,
-    /// Against the boot with everything and this memory: lab microseconds, instructions, exits, pages, bytes.
-    change: Option<[Option<i64>; 5]>,
-}
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -215,20 +199,5 @@ impl Suite<'_> {
         row.with.clone_from(&made.with);
         row.not_granted.clone_from(&made.not_granted);
         self.bench.measure(&made.vmlinux(), variant)
-    }
-}
-
-impl Row {
-    fn of(variant: &Variant) -> Self {
-        Self {
-            name: variant.name.clone(),
-            what: variant.what.clone(),
-            memory: variant.memory().to_owned(),
-            with: Vec::new(),
-            not_granted: Vec::new(),
-            figures: None,
-            failed: None,
-            change: None,
-        }
     }
 }

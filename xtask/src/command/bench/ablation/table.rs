@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use super::Row;
 use super::measure::Figures;
+use super::row::Row;
 
 /// How many of the answers that Kconfig did not take are named.
 const NAMED: usize = 3;

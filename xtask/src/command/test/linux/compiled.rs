@@ -5,11 +5,11 @@ use anyhow::Result;
 
 use crate::base::cache::Cache;
 use crate::base::ui::Ui;
+use crate::command::test::check::{Check, Context};
 use crate::command::test::command::Run;
-use crate::command::test::{Check, Context, guests};
+use crate::command::test::guests;
 use crate::kernel::series::Series;
-use crate::kernel::source;
-use crate::kernel::tree;
+use crate::kernel::{source, tree};
 
 /// A small kernel on a slow machine, or a hundred files.
 const SECONDS: u64 = 1200;

@@ -8,8 +8,8 @@ mod tables;
 use anyhow::{Context as _, Result, ensure};
 
 use self::direct::{Direct, Load};
-use super::guests::{Kernel, guest, number};
-use super::{Check, Context};
+use crate::command::test::check::{Check, Context};
+use crate::command::test::guests::{Kernel, guest, number};
 use crate::command::test::same::{LOADED_MEMORY, lines};
 
 /// Most of a guest's memory is free when its first program starts: all but what the kernel keeps for itself.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use crate::command::test::{Check, Context, guests};
+use crate::command::test::check::{Check, Context};
+use crate::command::test::guests;
 
 /// What the linker calls a table's ends.
 const ENDS: [&str; 2] = ["__start_", "__stop_"];

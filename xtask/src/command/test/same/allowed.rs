@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::Difference;
+use super::difference::Difference;
 use crate::base::layout::Layout;
 
 /// From the repository's root: a path or the name of a measurement, `*` for the rest of it; blanks; the reason.

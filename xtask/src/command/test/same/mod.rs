@@ -2,17 +2,16 @@
 //! that `ci/same-as-linux.allow` does not explain in a line.
 
 mod allowed;
+mod difference;
 mod snapshot;
 mod times;
-
-use std::fmt;
 
 use anyhow::Result;
 
 use self::allowed::Allowed;
 use self::snapshot::Snapshot;
-use super::guests::{Kernel, guest};
-use super::{Check, Context};
+use crate::command::test::check::{Check, Context};
+use crate::command::test::guests::{Kernel, guest};
 
 pub(crate) use self::times::{LOADED_MEMORY, lines};
 
@@ -24,20 +23,6 @@ const SNAPSHOTS: [(&str, &str); 2] = [
     ),
     ("4G", "snapshot memory limits sysctl wait memory sysctl"),
 ];
-
-/// What is not the same, and how.
-pub(crate) struct Difference {
-    /// The path, or the name of a measurement.
-    pub(crate) path: String,
-    /// With which memory, when, and what each kernel says.
-    pub(crate) what: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.what)
-    }
-}
 
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {

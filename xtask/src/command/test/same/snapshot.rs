@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Difference;
+use super::difference::Difference;
+use crate::command::test::guests::number;
 
 /// What no two boots have alike: counters, times, random numbers, process IDs, addresses, names of builds. That it is there
 /// is compared.
@@ -112,7 +113,7 @@ impl Snapshot {
     fn add(&mut self, pass: &str, path: &str, mode: &str, value: &str) -> Result<()> {
         let figures = match path {
             "sysinfo" => {
-                let total = super::super::guests::number(value, "total")?;
+                let total = number(value, "total")?;
                 self.total_kib = total;
                 words(path, value, Kind::Memory(1.0))
             }

@@ -3,8 +3,8 @@
 
 use anyhow::{Context as _, Result};
 
-use super::Difference;
-use crate::command::test::Context;
+use super::difference::Difference;
+use crate::command::test::check::Context;
 use crate::command::test::guests::{Kernel, guest};
 
 /// The first use of each, in a guest of its own where one use gets another one ready; and how many microseconds of the lab more
