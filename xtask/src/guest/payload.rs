@@ -1,10 +1,12 @@
 //! The program to run in the guest, taken along with what it needs.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::base::failure::usage;
+use crate::base::files::read;
 
 /// A program and its arguments.
 pub(crate) struct Payload {
@@ -45,6 +47,14 @@ impl Payload {
         }
         pack(&self.program, &self.args, flags)
     }
+}
+
+/// The archive that a guest's initramfs begins with: this program as PID 1, and what it needs before it has mounted anything.
+pub(crate) fn base(init: &Path) -> Result<Vec<u8>> {
+    let mut archive = Vec::new();
+    jiffy::payload::base(&read(init)?, &mut archive)
+        .with_context(|| format!("packing {}", init.display()))?;
+    Ok(archive)
 }
 
 /// Packs a program; a program that cannot be packed is the caller's error.

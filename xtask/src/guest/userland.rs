@@ -9,6 +9,7 @@ use xshell::{Shell, cmd};
 
 use crate::base::files::{make_dir, write};
 use crate::base::layout::Layout;
+use crate::guest::payload;
 
 fn cargo(layout: &Layout) -> Result<Shell> {
     let sh = Shell::new()?;
@@ -111,10 +112,7 @@ pub(crate) fn floor(layout: &Layout) -> Result<PathBuf> {
 
 /// Packs `target/jiffy/PROFILE/initramfs.cpio`: PID 1 and what it needs before it has mounted anything.
 pub(crate) fn initramfs(layout: &Layout, profile: &str) -> Result<PathBuf> {
-    let init = init(layout)?;
-    let mut archive = Vec::new();
-    jiffy::payload::base(&crate::base::files::read(&init)?, &mut archive)
-        .context("packing the initramfs")?;
+    let archive = payload::base(&init(layout)?)?;
     let dir = layout.artefacts(profile);
     make_dir(&dir)?;
     let path = dir.join("initramfs.cpio");

@@ -11,7 +11,7 @@ use super::guest::Guest;
 use super::judge;
 use crate::base::files::read;
 use crate::guest::capabilities::CAPABILITIES;
-use crate::guest::payload::pack;
+use crate::guest::payload::{self, pack};
 use crate::guest::userland;
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -46,9 +46,7 @@ pub(super) fn run(guest: &Guest<'_>) -> Result<(String, Vec<String>)> {
     let sh = Shell::new()?;
     cmd!(sh, "mkfs.ext4 -q {disk}").quiet().run()?;
     let script = format!("exec > /dev/kmsg 2>&1\n{CAPABILITIES}{DEVICES}");
-    let mut archive = Vec::new();
-    jiffy::payload::base(&read(&userland::init(guest.layout)?)?, &mut archive)
-        .context("packing the initramfs")?;
+    let mut archive = payload::base(&userland::init(guest.layout)?)?;
     let peer = read(&userland::peer(guest.layout)?)?;
     jiffy::payload::files(&[("lab/peer".to_owned(), peer)], &mut archive)
         .context("packing the peer")?;

@@ -1,89 +1,67 @@
-//! `--vmm qemu-tcg`: our kernel and PID 1 in QEMU's own small machine, without KVM and without our runner.
+//! QEMU's microvm, the machine that Firecracker was the model for, without our runner.
 
-use std::io;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::json;
 
-use super::ended::judge;
+use super::ended::Ended;
 use super::machine::{self, Machine};
-use crate::base::cache::Cache;
 use crate::base::files::write;
-use crate::base::ui::{Ui, print};
-use crate::guest::payload::Payload;
 
-/// The machine Firecracker was the model for.
-const MICROVM: &str = "microvm,isa-serial=on,rtc=off";
+/// A panic and a restart end the machine. Without KVM, the kernel counts some interrupts of the timer in a time that it
+/// measures by the host's processor, and panics ("IO-APIC + timer doesn't work") on a host that is busy.
+const COMMAND_LINE: &str = "panic=-1 reboot=t no_timer_check";
 
-/// What its kernel is told beside the end at a panic. Without KVM, the kernel counts some interrupts of the timer
-/// in a time that it measures by the host's processor, and panics ("IO-APIC + timer doesn't work") on a host that is busy.
-pub(crate) const MICROVM_WORDS: &str = "no_timer_check";
-
-/// A boot in QEMU's microvm.
-pub(crate) struct Boot<'a> {
-    /// `tcg` or `kvm`.
-    pub(crate) accelerator: &'a str,
-    /// The kernel.
+/// A guest to boot in it.
+pub(crate) struct Microvm<'a> {
+    /// The kernel, a vmlinux with a PVH entry.
     pub(crate) kernel: PathBuf,
-    /// The archives of the initramfs, in order.
-    pub(crate) initrds: Vec<PathBuf>,
+    /// The initramfs.
+    pub(crate) archive: &'a [u8],
+    /// Accelerator and devices of the machine, as QEMU's `-M` takes them behind its name.
+    pub(crate) options: &'a str,
+    /// The processor, as QEMU's `-cpu` takes it.
+    pub(crate) cpu: &'a str,
+    /// Processors.
+    pub(crate) cpus: u32,
+    /// Devices, as QEMU's arguments.
+    pub(crate) devices: &'a [OsString],
+    /// More of the kernel's command line.
+    pub(crate) words: &'a str,
     /// Memory in MiB.
     pub(crate) memory_mib: u64,
-    /// The longest it may take.
+    /// Starts again with the same memory when the guest resets it; otherwise that is its end.
+    pub(crate) restarts: bool,
+    /// The longest that QEMU may run, by our clock.
     pub(crate) timeout: Duration,
-    /// JSON on stdout.
-    pub(crate) json: bool,
-    /// What to run.
-    pub(crate) payload: Option<Payload>,
+    /// Where the program's standard output goes.
+    pub(crate) stdout: Box<dyn Write + Send>,
 }
 
-/// Boots, reports, and gives the exit status.
-pub(crate) fn boot(ui: &Ui, cache: &Cache, boot: &Boot<'_>) -> Result<u8> {
-    let scratch = cache.scratch()?;
-    let mut archive = Vec::new();
-    for initrd in &boot.initrds {
-        archive.extend(crate::base::files::read(initrd)?);
-        // An archive begins at a multiple of four.
-        archive.resize(archive.len().next_multiple_of(4), 0);
-    }
-    if let Some(payload) = &boot.payload {
-        // The ports of QEMU's debug devices take output only.
-        archive.extend(payload.archive(0)?);
-    }
-    let initramfs = scratch.path().join("initramfs.cpio");
-    write(&initramfs, &archive)?;
-    let machine = format!("{MICROVM},accel={}", boot.accelerator);
-    let ended = machine::run(
-        Machine {
-            hardware: &["-M", &machine, "-cpu", "max"],
-            devices: &[],
-            kernel: boot.kernel.clone(),
-            initramfs,
-            command_line: format!("panic=-1 reboot=t {MICROVM_WORDS}"),
-            restarts: false,
-            memory_mib: boot.memory_mib,
-            timeout: boot.timeout,
-            stdout: if boot.json {
-                Box::new(io::stderr())
-            } else {
-                Box::new(io::stdout())
+impl Microvm<'_> {
+    /// Boots it to its end, its files in `scratch`.
+    pub(crate) fn run(self, scratch: &Path) -> Result<Ended> {
+        let initramfs = scratch.join("initramfs.cpio");
+        write(&initramfs, self.archive)?;
+        let options = format!("microvm,{}", self.options);
+        let cpus = self.cpus.to_string();
+        let command_line = format!("{COMMAND_LINE} {}", self.words);
+        machine::run(
+            Machine {
+                hardware: &["-M", &options, "-cpu", self.cpu, "-smp", &cpus],
+                devices: self.devices,
+                kernel: self.kernel,
+                initramfs,
+                command_line,
+                memory_mib: self.memory_mib,
+                restarts: self.restarts,
+                timeout: self.timeout,
+                stdout: self.stdout,
             },
-        },
-        scratch.path(),
-    )?;
-    let (outcome, status) = judge(&ended, boot.payload.is_some())?;
-    if boot.json {
-        let ready = ended.ready.unwrap_or_default().as_micros() as u64;
-        let report = json!({"schema": 1, "outcome": outcome, "exit_code": status, "vmm": format!("qemu-{}", boot.accelerator),
-                "memory_mib": boot.memory_mib, "cpus": 1, "us": {"to_ready": ready}});
-        print(&report.to_string())?;
-    } else if let Some(ready) = ended.ready {
-        ui.say(&format!(
-            "{outcome}: ready after {:.0} ms of QEMU, its start included",
-            ready.as_secs_f64() * 1e3
-        ));
+            scratch,
+        )
     }
-    Ok(status)
 }

@@ -7,28 +7,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jiffy_abi::verdict::Verdict;
 
 use crate::base::cache::Cache;
 use crate::base::collect;
-use crate::base::files::write;
 use crate::command::test::check::Context;
 use crate::command::test::guests;
-use crate::guest::userland;
-use crate::machine::qemu::microvm::MICROVM_WORDS;
-use crate::machine::qemu::{self, Ended, Machine};
+use crate::guest::{payload, userland};
+use crate::machine::qemu::Ended;
+use crate::machine::qemu::microvm::Microvm;
 
 /// Its clock keeps bytes over a reset.
-const MICROVM: &str = "microvm,isa-serial=on,rtc=on,accel=tcg,acpi=off";
+const MICROVM: &str = "isa-serial=on,rtc=on,accel=tcg,acpi=off";
 
 /// What is asked for.
 pub(super) struct Direct<'a> {
     pub(super) profile: &'a str,
     /// The test, and its words.
     pub(super) words: &'a str,
-    /// More of QEMU's arguments.
-    pub(super) hardware: &'a [&'a str],
+    /// Processors.
+    pub(super) cpus: u32,
     pub(super) memory_mib: u64,
     /// Whether a reset starts it again.
     pub(super) restarts: bool,
@@ -39,7 +38,7 @@ impl Default for Direct<'_> {
         Self {
             profile: "default",
             words: "",
-            hardware: &[],
+            cpus: 1,
             memory_mib: 128,
             restarts: false,
         }
@@ -76,31 +75,21 @@ impl Direct<'_> {
     /// Runs it to its end.
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Ran> {
         let kernel = guests::vmlinux(context, self.profile)?;
-        let guest = crate::base::files::read(&userland::guest(context.layout)?)?;
-        let mut archive = Vec::new();
-        jiffy::payload::base(&guest, &mut archive).context("packing the guest")?;
-        let scratch = Cache::open()?.scratch()?;
-        let initramfs = scratch.path().join("initramfs.cpio");
-        write(&initramfs, &archive)?;
-        let hardware = [&["-M", MICROVM, "-cpu", "EPYC"], self.hardware].concat();
         let (stdout, said) = collect::stream();
-        let ended = qemu::run(
-            Machine {
-                hardware: &hardware,
-                devices: &[],
-                kernel,
-                initramfs,
-                command_line: format!(
-                    "console=ttyS0 panic=-1 reboot=t {MICROVM_WORDS} -- {}",
-                    self.words
-                ),
-                memory_mib: self.memory_mib,
-                restarts: self.restarts,
-                timeout: Duration::from_secs(120),
-                stdout,
-            },
-            scratch.path(),
-        )?;
+        let microvm = Microvm {
+            kernel,
+            archive: &payload::base(&userland::guest(context.layout)?)?,
+            options: MICROVM,
+            cpu: "EPYC",
+            cpus: self.cpus,
+            devices: &[],
+            words: &format!("console=ttyS0 -- {}", self.words),
+            memory_mib: self.memory_mib,
+            restarts: self.restarts,
+            timeout: Duration::from_secs(120),
+            stdout,
+        };
+        let ended = microvm.run(Cache::open()?.scratch()?.path())?;
         let stdout = String::from_utf8_lossy(&said.bytes()).into_owned();
         Ok(Ran { ended, stdout })
     }

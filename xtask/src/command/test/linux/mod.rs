@@ -140,7 +140,7 @@ fn sysfs(context: &Context<'_>) -> Result<()> {
         let ran = Direct {
             profile: "smp",
             words: "look 16",
-            hardware: &["-smp", "4"],
+            cpus: 4,
             ..Direct::default()
         }
         .run(context)?;
