@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::base::failure;
 use crate::base::layout::Layout;
-use crate::command::{bench, boot, build, doctor, patch, prove, test, trace};
+use crate::command::{bench, bindings, boot, build, doctor, patch, prove, test, trace};
 
 /// Boot Linux microVMs fast: build the kernel, PID 1 and runner, boot them, test them.
 #[derive(Parser)]
@@ -38,6 +38,8 @@ enum Command {
     Test(test::TestOptions),
     /// Boot a kernel that checks itself, in many ways, and look for what it complains of
     Prove(prove::ProveOptions),
+    /// Generate what Rust reads of the kernel's headers, or check what was generated
+    Bindings(bindings::BindingsOptions),
     /// The patch series for a kernel tree of your own
     Patch(patch::PatchOptions),
 }
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(&layout, options),
         Command::Test(options) => test::run(&layout, options),
         Command::Prove(options) => prove::run(&layout, options),
+        Command::Bindings(options) => bindings::run(&layout, options).map(success),
         Command::Patch(options) => patch::run(&layout, options).map(success),
     });
     done.unwrap_or_else(|error| failure::report(&error))

@@ -20,6 +20,8 @@ pub(crate) enum Need {
     Llvm,
     /// Run QEMU: the lab, or a boot without KVM.
     Qemu,
+    /// Generate Rust from the kernel's headers.
+    Bindings,
     /// Run the tests.
     Test,
     /// Run those tests that only Debian has the packages for.
@@ -31,6 +33,8 @@ enum Sign {
     Program(&'static str),
     /// A file.
     File(&'static str),
+    /// A library whose file's name ends in a version.
+    Library(&'static str),
 }
 
 /// A thing that is needed, how it shows, and the Debian and Ubuntu package that has it.
@@ -74,6 +78,12 @@ const TOOLS: &[Tool] = &[
     tool(Need::Llvm, "ld.lld", "lld"),
     tool(Need::Llvm, "llvm-ar", "llvm"),
     tool(Need::Qemu, "qemu-system-x86_64", "qemu-system-x86"),
+    Tool {
+        need: Need::Bindings,
+        sign: Sign::Library("libclang"),
+        package: "libclang1",
+    },
+    tool(Need::Bindings, "git", "git"),
     // The fuzzers' engine is in C++.
     tool(Need::Test, "g++", "g++"),
     tool(Need::Test, "git", "git"),
@@ -185,8 +195,21 @@ impl Sign {
         match self {
             Sign::Program(name) => has_program(name),
             Sign::File(path) => Path::new(path).exists(),
+            Sign::Library(name) => has_library(name),
         }
     }
+}
+
+/// Whether the directory of this machine's libraries has `NAME.so`, `NAME-VERSION.so` or one with a version behind that.
+fn has_library(name: &str) -> bool {
+    let Ok(entries) = fs::read_dir("/usr/lib/x86_64-linux-gnu") else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let file = entry.file_name();
+        let rest = file.to_str().and_then(|file| file.strip_prefix(name));
+        rest.is_some_and(|rest| rest.starts_with(['.', '-']) && rest.contains(".so"))
+    })
 }
 
 /// Whether a program is in PATH.

@@ -83,7 +83,7 @@ struct Count {
 /// Runs the command.
 pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     let ui = Ui::new(false);
-    let mut needs = vec![Need::Build, Need::Qemu, Need::Test];
+    let mut needs = vec![Need::Build, Need::Qemu, Need::Test, Need::Bindings];
     if install::is_debian() {
         needs.push(Need::Debian);
     }

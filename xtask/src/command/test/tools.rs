@@ -19,7 +19,8 @@ pub(crate) fn checks() -> Vec<Check> {
         }),
         Check::new("cargo/test", |context| cargo(context, &["test", "--quiet"])),
         Check::new("abi/header", |context| {
-            Run::program(&["ci/abi-header"])
+            Run::xtask(["bindings", "--check"])?
+                .timeout(TIMEOUT)
                 .run(context)?
                 .ended_with(0)?;
             Ok(())
