@@ -4,6 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../xtask/src/kernel/foreign/bytes.rs"]
+mod bytes;
 #[path = "../../xtask/src/kernel/foreign/kallsyms.rs"]
 mod kallsyms;
 

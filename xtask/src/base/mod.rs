@@ -7,5 +7,7 @@ pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod install;
 pub(crate) mod layout;
+pub(crate) mod process;
+pub(crate) mod stats;
 pub(crate) mod ui;
 pub(crate) mod units;

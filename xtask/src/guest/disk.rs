@@ -33,7 +33,7 @@ pub(super) fn escaped(path: &OsStr) -> OsString {
 
 /// The kernel's name for a disk by number: a, b, c ... (a machine has fewer than 26 devices).
 pub(super) fn letter(number: usize) -> char {
-    char::from(b'a' + (number % 26) as u8)
+    ('a'..='z').nth(number % 26).unwrap_or('a')
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Running the kernel's make: always with the same environment, its output counted for progress.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use xshell::{Shell, cmd};
 
+use crate::base::files::write;
+use crate::base::process::follow;
 use crate::base::ui::Ui;
 
 /// Who built it and when, fixed, so that the same input makes the same kernel. The time is that of 6.12's release.
@@ -82,30 +82,17 @@ impl Make {
             known.unwrap_or(FIRST_BUILD)
         };
         let mut step = ui.step(name, expected);
-        let mut child = self
-            .command("vmlinux")?
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("running make; is it installed?")?;
-        let errors = child
-            .stderr
-            .take()
-            .map(|stderr| thread::spawn(move || lines(stderr)));
-        for line in child.stdout.take().into_iter().flat_map(reader) {
+        let ended = follow(&mut self.command("vmlinux")?, |line| {
+            // As `  CC      init/main.o`.
             if line.starts_with("  ") {
                 step.advance();
             }
-        }
-        let errors = errors
-            .map(|thread| thread.join().unwrap_or_default())
-            .unwrap_or_default();
-        let status = child.wait().context("waiting for make")?;
-        if !status.success() {
-            return Err(failure(name, &errors));
+        })?;
+        if !ended.status.success() {
+            return Err(failure(name, &ended.complaints));
         }
         if !incremental {
-            crate::base::files::write(&self.dir.join(COUNT), step.count().to_string().as_bytes())?;
+            write(&self.dir.join(COUNT), step.count().to_string().as_bytes())?;
         }
         step.done();
         Ok(())
@@ -133,17 +120,6 @@ impl Make {
         make.stdin(Stdio::null());
         Ok(make)
     }
-}
-
-fn reader(stream: impl std::io::Read) -> impl Iterator<Item = String> {
-    BufReader::new(stream)
-        .split(b'\n')
-        .map_while(Result::ok)
-        .map(|line| String::from_utf8_lossy(&line).into_owned())
-}
-
-fn lines(stream: impl std::io::Read) -> Vec<String> {
-    reader(stream).collect()
 }
 
 /// The compiler's own lines, from the first error on.

@@ -1,10 +1,8 @@
 //! Patched source trees in the cache: one for each source and series, shared by the profiles' build directories.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
@@ -12,6 +10,7 @@ use xshell::{Shell, cmd};
 use crate::base::cache::{Cache, Entry};
 use crate::base::digest;
 use crate::base::files::make_dir;
+use crate::base::process::follow;
 use crate::base::ui::Ui;
 use crate::kernel::series::Series;
 use crate::kernel::source::{Origin, Source};
@@ -109,28 +108,10 @@ fn extract(ui: &Ui, tarball: &Path, to: &Path) -> Result<()> {
     )
     .quiet()
     .into();
-    let mut child = tar
-        .env("XZ_DEFAULTS", "--threads=0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("running tar; is it installed?")?;
-    // Its first complaint tells; when the pipe is closed behind that, tar ends with its second one.
-    let complaint = child
-        .stderr
-        .take()
-        .map(|stderr| thread::spawn(move || BufReader::new(stderr).lines().next()));
-    if let Some(names) = child.stdout.take() {
-        for line in BufReader::new(names).split(b'\n') {
-            line.context("reading what tar says")?;
-            step.advance();
-        }
-    }
-    if !child.wait().context("waiting for tar")?.success() {
-        let complaint = complaint
-            .and_then(|thread| thread.join().ok()?)
-            .and_then(Result::ok)
-            .unwrap_or_default();
+    let ended = follow(tar.env("XZ_DEFAULTS", "--threads=0"), |_| step.advance())?;
+    if !ended.status.success() {
+        // The others follow from the first.
+        let complaint = ended.complaints.first().map_or("", String::as_str);
         bail!("extracting {}: {complaint}", tarball.display());
     }
     if !to.join("Kbuild").is_file() {

@@ -14,6 +14,7 @@ use crate::base::cache::Cache;
 use crate::base::files::read;
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
+use crate::base::stats::percentile;
 use crate::base::ui::Ui;
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::userland;
@@ -178,23 +179,21 @@ pub(super) fn parse(said: &str, commands: usize, runs: u32) -> Result<Vec<Runs>>
         );
         let firsts: Option<Vec<_>> = its().map(|line| line.first_us).collect();
         Ok(Runs {
-            first_us: firsts.map(|firsts| spread(firsts.into_iter())),
-            exit_us: spread(its().map(|line| line.exit_us)),
+            first_us: firsts.map(spread).transpose()?,
+            exit_us: spread(its().map(|line| line.exit_us).collect())?,
             status: its().filter_map(|line| line.status).max(),
         })
     };
     (0..commands).map(of_one).collect()
 }
 
-/// Percentiles by the nearest rank.
-fn spread(values: impl Iterator<Item = f64>) -> Spread {
-    let mut values: Vec<f64> = values.collect();
+fn spread(mut values: Vec<f64>) -> Result<Spread> {
     values.sort_by(f64::total_cmp);
-    let rank = |percent: usize| values[(values.len() * percent).div_ceil(100).max(1) - 1];
-    Spread {
-        p50: rank(50),
-        p90: rank(90),
-    }
+    let of = |percent| percentile(&values, percent).context("nothing was timed");
+    Ok(Spread {
+        p50: of(50)?,
+        p90: of(90)?,
+    })
 }
 
 /// What times on this kind of KVM are called.

@@ -88,7 +88,8 @@ fn report(
 ) -> Result<u8> {
     let (outcome, status) = judge(ended, options.payload().is_some())?;
     if options.build.json {
-        let ready = ended.ready.unwrap_or_default().as_micros() as u64;
+        let ready = ended.ready.unwrap_or_default();
+        let ready = u64::try_from(ready.as_micros()).unwrap_or(u64::MAX);
         let report = json!({"schema": 1, "outcome": outcome, "exit_code": status, "vmm": format!("qemu-{accelerator}"),
                 "memory_mib": memory_mib, "cpus": 1, "us": {"to_ready": ready}});
         print(&report.to_string())?;

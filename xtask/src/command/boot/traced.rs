@@ -67,7 +67,8 @@ pub(crate) fn trace(
         .stdout(std::io::stderr())
         .status()
         .with_context(|| format!("running {}", layout.runner().display()))?;
-    Ok(traced(status.code().map_or(FAULT, |code| code as u8)))
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(traced(code.unwrap_or(FAULT)))
 }
 
 /// What our runner does nothing with when it is looked at.

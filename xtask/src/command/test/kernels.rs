@@ -43,11 +43,11 @@ fn unpacks(context: &Context<'_>, program: &str, options: &str, size: bool) -> R
         .output()?
         .stdout;
     if size {
-        payload.extend((vmlinux.len() as u32).to_le_bytes());
+        payload.extend(u32::try_from(vmlinux.len())?.to_le_bytes());
     }
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("bzImage");
-    fs::write(&file, bzimage(&payload))?;
+    fs::write(&file, bzimage(&payload)?)?;
     let made = foreign::vmlinux(context.layout, &Ui::new(true), &file, false)?;
     let same = fs::read(&made)? == vmlinux;
     fs::remove_file(&made)?;
@@ -56,7 +56,7 @@ fn unpacks(context: &Context<'_>, program: &str, options: &str, size: bool) -> R
 }
 
 /// A bzImage of no setup code but its header (Documentation/arch/x86/boot.rst of Linux).
-fn bzimage(payload: &[u8]) -> Vec<u8> {
+fn bzimage(payload: &[u8]) -> Result<Vec<u8>> {
     const SECTOR: usize = 512;
     let mut file = vec![0; 2 * SECTOR];
     let fields: [(usize, &[u8]); 5] = [
@@ -64,11 +64,11 @@ fn bzimage(payload: &[u8]) -> Vec<u8> {
         (0x1fe, &[0x55, 0xaa]),
         (0x202, b"HdrS"),
         (0x206, &0x20f_u16.to_le_bytes()),
-        (0x24c, &(payload.len() as u32).to_le_bytes()),
+        (0x24c, &u32::try_from(payload.len())?.to_le_bytes()),
     ];
     for (at, bytes) in fields {
         file[at..at + bytes.len()].copy_from_slice(bytes);
     }
     file.extend_from_slice(payload);
-    file
+    Ok(file)
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::Names;
 use super::phases::{self, Ruler};
+use crate::base::stats::whole;
 
 /// A trace explained. Times and counts are of one run: the mean over `runs`; samples are of all of them.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -127,8 +128,8 @@ impl Analysis {
                 .unwrap_or_default(),
             diagnosis: first.report.diagnosis.clone(),
             runs,
-            guest_instructions: mean(traces, |trace| trace.report.guest_instructions as f64) as u64,
-            pages_touched: mean(traces, |trace| trace.report.pages_touched as f64) as u64,
+            guest_instructions: whole(mean(traces, |trace| trace.report.guest_instructions as f64)),
+            pages_touched: whole(mean(traces, |trace| trace.report.pages_touched as f64)),
             phases_by: phases_by(first).to_owned(),
             exits: exits(traces),
             ..Analysis::default()
@@ -178,8 +179,8 @@ impl Analysis {
                 PhaseSum {
                     us: us.iter().sum::<f64>() / runs,
                     noise_us: noise(&us, traces.len(), period, self.phases_by == "stamps"),
-                    instructions: (instructions / runs) as u64,
-                    exits: (exits / runs) as u64,
+                    instructions: whole(instructions / runs),
+                    exits: whole(exits / runs),
                     name,
                 }
             })

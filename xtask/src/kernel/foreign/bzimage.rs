@@ -9,6 +9,8 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
+use super::bytes::{u16_at, u32_at};
+
 /// Offsets in the header.
 const SETUP_SECTORS: usize = 0x1f1;
 const BOOT_FLAG: usize = 0x1fe;
@@ -82,8 +84,7 @@ impl Payload<'_> {
 }
 
 fn word(file: &[u8], at: usize) -> Option<usize> {
-    let bytes = file.get(at..at + 4)?.try_into().ok()?;
-    usize::try_from(u32::from_le_bytes(bytes)).ok()
+    usize::try_from(u32_at(file, at)?).ok()
 }
 
 /// Whether this is a bzImage.
@@ -94,9 +95,7 @@ pub(crate) fn is_bzimage(file: &[u8]) -> bool {
 
 /// Finds a bzImage's payload.
 pub(crate) fn payload(file: &[u8]) -> Result<Payload<'_>> {
-    let version = file
-        .get(VERSION..VERSION + 2)
-        .map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+    let version = u16_at(file, VERSION).unwrap_or(0);
     ensure!(
         version >= PAYLOAD_VERSION,
         "its boot protocol is {}.{:02}, from before 2.08 (Linux 2.6.26)",
@@ -187,7 +186,7 @@ mod tests {
         file[MAGIC..MAGIC + 4].copy_from_slice(b"HdrS");
         file[VERSION..VERSION + 2].copy_from_slice(&0x20f_u16.to_le_bytes());
         file[PAYLOAD_OFFSET..PAYLOAD_OFFSET + 4].copy_from_slice(&16_u32.to_le_bytes());
-        let len = payload.len() as u32;
+        let len = u32::try_from(payload.len()).unwrap();
         file[PAYLOAD_LENGTH..PAYLOAD_LENGTH + 4].copy_from_slice(&len.to_le_bytes());
         file.extend([0; 16]);
         file.extend_from_slice(payload);

@@ -48,16 +48,16 @@ pub(crate) fn with_symbols(file: &[u8], symbols: &[Symbol]) -> Option<Vec<u8>> {
     let len = usize::try_from(names.sh_size.get(E)).ok()?;
     let mut names = file.get(from..from.checked_add(len)?)?.to_vec();
     let mut name = |text: &str| {
-        let at = names.len() as u32;
+        let at = u32::try_from(names.len()).ok()?;
         names.extend_from_slice(text.as_bytes());
         names.push(0);
-        at
+        Some(at)
     };
-    let (symtab_name, strtab_name) = (name(".symtab"), name(".strtab"));
+    let (symtab_name, strtab_name) = (name(".symtab")?, name(".strtab")?);
     let (table, strings) = tables(old, symbols)?;
 
     let mut out = file.to_vec();
-    let strtab = sections.len() as u32 + 1;
+    let strtab = u32::try_from(sections.len()).ok()?.checked_add(1)?;
     let place = append(&mut out, &table);
     sections.push(Section {
         sh_link: U32::new(E, strtab),
@@ -117,14 +117,15 @@ fn tables(sections: &[Section], symbols: &[Symbol]) -> Option<(Vec<u8>, Vec<u8>)
             let offset = symbol.address.wrapping_sub(section.sh_addr.get(E));
             section.sh_addr.get(E) != 0 && offset < section.sh_size.get(E)
         };
-        let at = sections.iter().position(within);
-        let code = at.is_some_and(|at| sections[at].sh_flags.get(E).contains(SHF_EXECINSTR));
+        let found = (0_u32..).zip(sections).find(|(_, section)| within(section));
+        let code =
+            found.is_some_and(|(_, section)| section.sh_flags.get(E).contains(SHF_EXECINSTR));
         let kind = if code { STT_FUNC } else { STT_OBJECT };
         let entry = Sym64::<LittleEndian> {
             st_name: U32::new(E, u32::try_from(strings.len()).ok()?),
             st_info: object::elf::SymbolInfo::new(STB_GLOBAL, kind),
             st_other: Default::default(),
-            st_shndx: U16::new(E, at.map_or(SHN_ABS, |at| SymbolSection::new(at as u32))),
+            st_shndx: U16::new(E, found.map_or(SHN_ABS, |(at, _)| SymbolSection::new(at))),
             st_value: U64::new(E, symbol.address),
             st_size: U64::default(),
         };

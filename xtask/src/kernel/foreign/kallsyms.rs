@@ -8,6 +8,8 @@
 //!
 //! The image may be damaged or made up: every step is bounded, and what does not fit together is no table.
 
+use super::bytes::{i32_at, u16_at, u32_at, u64_at};
+
 /// A symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Symbol {
@@ -78,22 +80,6 @@ fn occurrences<'a>(image: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = us
 
 fn align(at: usize) -> usize {
     at.next_multiple_of(ALIGN)
-}
-
-fn bytes_at<const N: usize>(image: &[u8], at: usize) -> Option<[u8; N]> {
-    image.get(at..at.checked_add(N)?)?.try_into().ok()
-}
-
-fn u16_at(image: &[u8], at: usize) -> Option<u16> {
-    bytes_at(image, at).map(u16::from_le_bytes)
-}
-
-fn u32_at(image: &[u8], at: usize) -> Option<u32> {
-    bytes_at(image, at).map(u32::from_le_bytes)
-}
-
-fn u64_at(image: &[u8], at: usize) -> Option<u64> {
-    bytes_at(image, at).map(u64::from_le_bytes)
 }
 
 /// `kallsyms_token_table` and `kallsyms_token_index`.
@@ -285,16 +271,15 @@ fn addresses(image: &[u8], header: usize, behind: usize, count: usize) -> Option
 fn relative(image: &[u8], offsets: usize, base: usize, count: usize) -> Option<Vec<u64>> {
     let base = u64_at(image, base).filter(|base| *base >= KERNEL)?;
     let offsets: Vec<i32> = (0..count)
-        .map(|number| Some(u32_at(image, offsets + 4 * number)? as i32))
+        .map(|number| i32_at(image, offsets + 4 * number))
         .collect::<Option<_>>()?;
     let absolute = offsets.iter().any(|offset| *offset < 0);
     let address = |offset: i32| {
-        if !absolute {
-            base.checked_add(u64::from(offset as u32))
-        } else if offset >= 0 {
-            Some(offset as u64)
-        } else {
-            base.checked_add((-1_i64 - i64::from(offset)) as u64)
+        match u64::try_from(offset) {
+            Ok(offset) if absolute => Some(offset),
+            Ok(offset) => base.checked_add(offset),
+            // -1 stands for the base itself.
+            Err(_) => base.checked_add(u64::from(offset.unsigned_abs()) - 1),
         }
     };
     let addresses: Vec<u64> = offsets.into_iter().map(address).collect::<Option<_>>()?;

@@ -1,6 +1,7 @@
 //! Kernels that we did not build: a distribution's bzImage, a vmlinux without symbols. The runner boots a vmlinux, and
 //! names come from a symbol table; so that is what they are made into.
 
+mod bytes;
 mod bzimage;
 mod elf;
 mod kallsyms;

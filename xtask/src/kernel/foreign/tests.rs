@@ -38,7 +38,7 @@ fn encode(symbols: &[Symbol], order: Order, per_cpu: bool) -> Vec<u8> {
     const SHORT: u8 = b'~';
     let mut offsets = Vec::new();
     for symbol in symbols {
-        let offset = (symbol.address - BASE) as i32;
+        let offset = i32::try_from(symbol.address - BASE).unwrap();
         let offset = if per_cpu { -1 - offset } else { offset };
         offsets.extend(offset.to_le_bytes());
     }
@@ -48,15 +48,15 @@ fn encode(symbols: &[Symbol], order: Order, per_cpu: bool) -> Vec<u8> {
     let (mut names, mut markers) = (Vec::new(), Vec::new());
     for (number, symbol) in symbols.iter().enumerate() {
         if number % 256 == 0 {
-            markers.extend((names.len() as u32).to_le_bytes());
+            markers.extend(u32::try_from(names.len()).unwrap().to_le_bytes());
         }
         let text = symbol.name.replace("symbol_", "~");
-        names.extend([text.len() as u8 + 1, b'T']);
+        names.extend([u8::try_from(text.len()).unwrap() + 1, b'T']);
         names.extend(text.bytes());
     }
     let (mut texts, mut index) = (Vec::new(), Vec::new());
     for token in 0..=u8::MAX {
-        index.extend((texts.len() as u16).to_le_bytes());
+        index.extend(u16::try_from(texts.len()).unwrap().to_le_bytes());
         match token {
             SHORT => texts.extend(b"symbol_"),
             b'!'.. if token.is_ascii() => texts.push(token),
@@ -66,7 +66,7 @@ fn encode(symbols: &[Symbol], order: Order, per_cpu: bool) -> Vec<u8> {
     }
     let by_name = vec![7; 3 * symbols.len()];
 
-    let count = u64::from(symbols.len() as u32).to_le_bytes().to_vec();
+    let count = (symbols.len() as u64).to_le_bytes().to_vec();
     let head = [count, names, markers];
     let tail = [texts, index];
     let tables: Vec<Vec<u8>> = match order {

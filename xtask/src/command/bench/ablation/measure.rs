@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::plan::{MEMORY, Variant};
 use crate::base::cache::Cache;
 use crate::base::layout::Layout;
+use crate::base::stats::{percentile, whole};
 use crate::base::ui::Ui;
 use crate::base::units::mebibytes;
 use crate::guest::artefacts::BuildOptions;
@@ -61,8 +62,8 @@ impl Bench<'_> {
         Ok(Figures {
             to_ready_us: median(&report, &["us", "to_ready"])?,
             instructions,
-            exits: median(&report, &["exits", "total"])? as u64,
-            pages: median(&report, &["pages_touched"])? as u64,
+            exits: whole(median(&report, &["exits", "total"])?),
+            pages: whole(median(&report, &["pages_touched"])?),
             kernel_bytes: fs::metadata(kernel)
                 .with_context(|| format!("looking at {}", kernel.display()))?
                 .len(),
@@ -120,7 +121,7 @@ impl Bench<'_> {
         };
         let mut counts = (0..self.runs).map(count).collect::<Result<Vec<_>>>()?;
         counts.sort_unstable();
-        Ok(counts[counts.len() / 2])
+        percentile(&counts, 50).context("no run")
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 
 use super::measure::Figures;
 use super::row::Row;
+use crate::base::stats::whole;
 
 /// How many of the answers that Kconfig did not take are named.
 const NAMED: usize = 3;
@@ -73,7 +74,7 @@ fn dash() -> String {
 pub(super) fn numbers(figures: &Figures) -> [Option<i64>; 5] {
     let count = |number: u64| i64::try_from(number).ok();
     [
-        Some(figures.to_ready_us.round() as i64),
+        count(whole(figures.to_ready_us.round())),
         figures.instructions.and_then(count),
         count(figures.exits),
         count(figures.pages),

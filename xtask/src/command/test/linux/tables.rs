@@ -58,7 +58,8 @@ fn check(image: &[u8]) -> Result<usize> {
             start % SIZE == 0 && stop % SIZE == 0,
             "{table}, from {start:#x} to {stop:#x}, is not aligned"
         );
-        for at in (start..stop).step_by(SIZE as usize) {
+        for entry in 0..stop.saturating_sub(start) / SIZE {
+            let at = start + entry * SIZE;
             let entry = word(&file, at).with_context(|| format!("{table} is in no section"))?;
             ensure!(
                 functions.contains(&entry),
