@@ -3,6 +3,7 @@
 
 mod allowed;
 mod difference;
+mod figures;
 mod snapshot;
 mod times;
 
