@@ -80,16 +80,16 @@ fn row<'a>(report: &'a Value, name: &str) -> Result<&'a Value> {
 
 fn change(report: &Value, name: &str) -> Result<Change> {
     let row = row(report, name)?;
-    let number = |at: usize| {
-        row["change"][at]
+    let number = |name: &str| {
+        row["change"][name]
             .as_f64()
-            .with_context(|| format!("no figure {at} in {row}"))
+            .with_context(|| format!("no {name} in {row}"))
     };
     Ok(Change {
-        lab_us: number(0)?,
-        instructions: row["change"][1].as_f64(),
-        exits: number(2)?,
-        pages: number(3)?,
-        bytes: number(4)?,
+        lab_us: number("to_ready_us")?,
+        instructions: row["change"]["instructions"].as_f64(),
+        exits: number("exits")?,
+        pages: number("pages")?,
+        bytes: number("kernel_bytes")?,
     })
 }

@@ -39,6 +39,20 @@ pub(super) struct Figures {
     pub(super) kernel_bytes: u64,
 }
 
+impl Figures {
+    /// In the table's order.
+    pub(super) fn numbers(&self) -> [Option<i64>; 5] {
+        let count = |number: u64| i64::try_from(number).ok();
+        [
+            count(whole(self.to_ready_us.round())),
+            self.instructions.and_then(count),
+            count(self.exits),
+            count(self.pages),
+            count(self.kernel_bytes),
+        ]
+    }
+}
+
 /// Where boots are measured.
 pub(super) struct Bench<'a> {
     pub(super) layout: &'a Layout,

@@ -17,7 +17,7 @@ use serde::Serialize;
 use self::kernels::Kernels;
 use self::measure::{Bench, Figures};
 use self::plan::{MEMORY, Plan, Variant};
-use self::row::Row;
+use self::row::{Change, Row};
 use crate::base::cache::Cache;
 use crate::base::failure::usage;
 use crate::base::files::write;
@@ -175,7 +175,7 @@ impl Suite<'_> {
         match self.figures(variant, &mut row) {
             Ok(figures) => {
                 let base = self.bases.get(variant.memory());
-                row.change = base.map(|base| table::change(base, &figures));
+                row.change = base.map(|base| Change::between(base, &figures));
                 row.figures = Some(figures);
             }
             Err(error) => {

@@ -5,6 +5,44 @@ use serde::Serialize;
 use super::measure::Figures;
 use super::plan::Variant;
 
+/// By how much the figures of a variant are higher, or lower; named as the figures are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Change {
+    to_ready_us: Option<i64>,
+    /// None where they were not counted in both.
+    instructions: Option<i64>,
+    exits: Option<i64>,
+    pages: Option<i64>,
+    kernel_bytes: Option<i64>,
+}
+
+impl Change {
+    /// What changes from `base`.
+    pub(super) fn between(base: &Figures, figures: &Figures) -> Self {
+        let (base, figures) = (base.numbers(), figures.numbers());
+        let [to_ready_us, instructions, exits, pages, kernel_bytes] =
+            std::array::from_fn(|at| Some(figures[at]? - base[at]?));
+        Self {
+            to_ready_us,
+            instructions,
+            exits,
+            pages,
+            kernel_bytes,
+        }
+    }
+
+    /// In the table's order.
+    pub(super) fn numbers(&self) -> [Option<i64>; 5] {
+        [
+            self.to_ready_us,
+            self.instructions,
+            self.exits,
+            self.pages,
+            self.kernel_bytes,
+        ]
+    }
+}
+
 /// A variant and what became of it.
 #[derive(Serialize)]
 pub(super) struct Row {
@@ -19,8 +57,8 @@ pub(super) struct Row {
     pub(super) figures: Option<Figures>,
     /// Why there are no figures.
     pub(super) failed: Option<String>,
-    /// Against the boot with everything and this memory: lab microseconds, instructions, exits, pages, bytes.
-    pub(super) change: Option<[Option<i64>; 5]>,
+    /// Against the boot with everything and this memory.
+    pub(super) change: Option<Change>,
 }
 
 impl Row {

@@ -2,9 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::measure::Figures;
 use super::row::Row;
-use crate::base::stats::whole;
 
 /// How many of the answers that Kconfig did not take are named.
 const NAMED: usize = 3;
@@ -29,8 +27,8 @@ fn line(row: &Row) -> String {
         name += &format!(", with {}", row.with.join(", "));
     }
     let cells = match (&row.figures, &row.change) {
-        (Some(figures), None) => numbers(figures).map(|it| it.map_or_else(dash, grouped)),
-        (Some(_), Some(change)) => change.map(|it| it.map_or_else(dash, signed)),
+        (Some(figures), None) => figures.numbers().map(|it| it.map_or_else(dash, grouped)),
+        (Some(_), Some(change)) => change.numbers().map(|it| it.map_or_else(dash, signed)),
         (None, _) => [(); 5].map(|()| dash()),
     };
     let what = format!("{}{}", row.what, remarks(row)).replace('|', "\\|");
@@ -68,24 +66,6 @@ fn in_short(reason: &str) -> String {
 
 fn dash() -> String {
     "-".to_owned()
-}
-
-/// What a row is compared by, in the table's order.
-pub(super) fn numbers(figures: &Figures) -> [Option<i64>; 5] {
-    let count = |number: u64| i64::try_from(number).ok();
-    [
-        count(whole(figures.to_ready_us.round())),
-        figures.instructions.and_then(count),
-        count(figures.exits),
-        count(figures.pages),
-        count(figures.kernel_bytes),
-    ]
-}
-
-/// What changes from `base`.
-pub(super) fn change(base: &Figures, figures: &Figures) -> [Option<i64>; 5] {
-    let (base, figures) = (numbers(base), numbers(figures));
-    std::array::from_fn(|at| Some(figures[at]? - base[at]?))
 }
 
 fn signed(number: i64) -> String {
@@ -129,6 +109,8 @@ fn marks(profile: &str) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::measure::Figures;
+    use super::super::row::Change;
     use super::*;
     use expect_test::expect;
 
@@ -149,7 +131,7 @@ mod tests {
             memory: "128M".to_owned(),
             with: Vec::new(),
             not_granted: Vec::new(),
-            change: base.and_then(|base| Some(change(base, figures.as_ref().ok()?))),
+            change: base.and_then(|base| Some(Change::between(base, figures.as_ref().ok()?))),
             failed: figures.as_ref().err().cloned(),
             figures: figures.ok(),
         }
