@@ -6,7 +6,8 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -98,17 +99,20 @@ impl Run {
         let input = self.stdin;
         // A program that does not read its input ends before this does; that is for the checks to judge.
         thread::spawn(move || stdin.write_all(&input));
-        let stdout = collect(child.stdout.take());
-        let stderr = collect(child.stderr.take());
+        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let deadline = began + self.timeout;
-        let in_time = ended_by(&stdout, deadline) && ended_by(&stderr, deadline);
+        let in_time = |stream: &Receiver<_>| {
+            stream.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        };
+        let (out, err) = (in_time(&stdout), in_time(&stderr));
+        let in_time = out.is_ok() && err.is_ok();
         if !in_time {
             end_group(&child)?;
         }
         let ran = Ran {
             status: child.wait().context("waiting")?.code(),
-            stdout: text(stdout),
-            stderr: text(stderr),
+            stdout: text(out, &stdout),
+            stderr: text(err, &stderr),
             took: began.elapsed(),
         };
         ensure!(
@@ -128,32 +132,25 @@ fn end_group(child: &Child) -> Result<()> {
     Ok(())
 }
 
-/// Reads what the command prints, on a thread of its own, which ends when every process has closed the stream.
-fn collect(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+/// Reads what the command prints, on a thread of its own; it comes whole, when every process has closed the stream.
+fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, whole) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
             // What came before an error is what there is to judge.
             let _ = stream.read_to_end(&mut bytes);
         }
-        bytes
-    })
+        // Nobody waits for the output of a process that left the group and goes on.
+        let _ = sender.send(bytes);
+    });
+    whole
 }
 
-fn ended_by(stream: &JoinHandle<Vec<u8>>, deadline: Instant) -> bool {
-    while !stream.is_finished() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    true
-}
-
-/// What was read, nothing if a process that left the group keeps the stream open.
-fn text(stream: JoinHandle<Vec<u8>>) -> String {
-    let ended = ended_by(&stream, Instant::now() + Duration::from_secs(1));
-    let bytes = ended.then(|| stream.join().unwrap_or_default());
+/// What was read in time, or comes soon after the processes were ended; nothing if one that left the group keeps the
+/// stream open.
+fn text(in_time: Result<Vec<u8>, RecvTimeoutError>, stream: &Receiver<Vec<u8>>) -> String {
+    let bytes = in_time.or_else(|_| stream.recv_timeout(Duration::from_secs(1)));
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
