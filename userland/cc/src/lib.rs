@@ -1,4 +1,4 @@
-//! Building one program with the C compiler's driver, for build scripts: this folder's and the floor's.
+//! Builds one program with the C compiler, for the build scripts of the halting kernel and of the floor.
 
 use jiffy_abi::port;
 use std::env;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// Makes `OUT_DIR/name` of `source`, which knows the doorbell's ports, with these arguments for the driver. What goes
 /// wrong is cargo's to show.
-pub(crate) fn build(source: &str, name: &str, arguments: &[&str]) -> ExitCode {
+pub fn build(source: &str, name: &str, arguments: &[&str]) -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={source}");
     match compile(source, name, arguments) {
