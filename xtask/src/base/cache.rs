@@ -1,12 +1,12 @@
-//! The cache of everything that takes long: `$XDG_CACHE_HOME/jiffy`.
+//! A cache of everything that takes long to make, in `$XDG_CACHE_HOME/jiffy`.
 //!
 //! ```text
-//! KIND/KEY        an entry; there means whole. Kinds: downloads, trees, kernels, variants
-//! tmp/KIND-KEY    an entry in the making, renamed to its place when it is whole
+//! KIND/KEY        a complete entry. Kinds: downloads, trees, kernels, variants
+//! tmp/KIND-KEY    an entry being made, renamed to its place when it is complete
 //! locks/NAME      flock: exclusive while KIND-KEY is made, shared while it is used
-//! sums/...        SHA-256 of files seen before, by path, size and time of change
+//! sums/...        SHA-256 of files seen before, by path, size and change time
 //! ```
-//! A build that is killed leaves its tmp directory and loses its lock: the next one finds the lock free and sweeps.
+//! A build that is killed leaves its tmp directory but loses its lock, so the next build removes the directory.
 
 use std::env;
 use std::fs::{self, File, TryLockError};
@@ -24,7 +24,7 @@ pub(crate) struct Cache {
     root: PathBuf,
 }
 
-/// An entry in use: as long as this lives, nobody sweeps the entry away.
+/// An entry in use, which is not removed as long as this lives.
 pub(crate) struct Entry {
     path: PathBuf,
     temporary: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if self.temporary {
-            // What cannot be removed now is swept later.
+            // What cannot be removed now is removed by a later build.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
@@ -48,7 +48,7 @@ impl Entry {
 }
 
 impl Cache {
-    /// Opens the user's cache and sweeps what killed builds left in it.
+    /// Opens the user's cache and removes what killed builds left in it.
     pub(crate) fn open() -> Result<Self> {
         let base = env::var_os("XDG_CACHE_HOME")
             .filter(|dir| Path::new(dir).is_absolute())
@@ -90,7 +90,7 @@ impl Cache {
             }
             lock.unlock().context(lock_failed(&name))?;
         }
-        // The time of last use decides what is swept first. A cache that cannot be stamped still works.
+        // The time of last use decides what is pruned first. A cache that cannot be stamped still works.
         let _ = File::open(&path).and_then(|dir| dir.set_modified(SystemTime::now()));
         Ok(Entry {
             path,
@@ -114,13 +114,13 @@ impl Cache {
                 .with_context(|| format!("moving a finished {kind} entry to {}", path.display()))
         });
         if made.is_err() {
-            // The error that is reported is the one that stopped us; what is left is swept next time.
+            // Report the error that stopped us; the next build removes what is left.
             let _ = fs::remove_dir_all(&aside);
         }
         made
     }
 
-    /// A directory for this process alone, removed when it is dropped, or swept when the process was killed.
+    /// A directory for this process alone, removed when it is dropped or, if the process is killed, by a later build.
     pub(crate) fn scratch(&self) -> Result<Entry> {
         let name = format!("scratch-{}", std::process::id());
         let lock = self.lock(&name)?;
@@ -160,7 +160,7 @@ impl Cache {
         Ok(())
     }
 
-    /// SHA-256 of a file, remembered until its size or time of change differ.
+    /// SHA-256 of a file, remembered until its size or change time differs.
     pub(crate) fn sha256(&self, file: &Path) -> Result<String> {
         let stat = digest::stat(file)?;
         let name = digest::of(&[stat.as_bytes()]);

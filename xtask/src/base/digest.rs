@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// Of a list of parts; each part's length is hashed too, so that `ab, c` and `a, bc` differ.
+/// Digest of a list of parts. Each part's length is hashed too, so that `ab, c` and `a, bc` differ.
 pub(crate) fn of(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -18,7 +18,7 @@ pub(crate) fn of(parts: &[&[u8]]) -> String {
     hex(&hash.finalize())
 }
 
-/// Of a file's bytes.
+/// Digest of a file's bytes.
 pub(crate) fn file(path: &Path) -> Result<String> {
     let reading = || format!("reading {}", path.display());
     let mut file = BufReader::with_capacity(1 << 20, File::open(path).with_context(reading)?);
@@ -33,7 +33,7 @@ pub(crate) fn file(path: &Path) -> Result<String> {
     }
 }
 
-/// What identifies a file's content without reading it: path, size and time of last change.
+/// Identifies a file's content without reading it: path, size and time of last change.
 pub(crate) fn stat(path: &Path) -> Result<String> {
     let reading = || format!("looking at {}", path.display());
     let whole = fs::canonicalize(path).with_context(reading)?;
@@ -41,7 +41,7 @@ pub(crate) fn stat(path: &Path) -> Result<String> {
     Ok(format!("{} {}", whole.display(), marks(&meta)))
 }
 
-/// Of a tree, by names, sizes, modes and times of change, without `.git`: 80,000 files take under half a second.
+/// Digest of a tree's names, sizes, modes and change times, without `.git`. 80,000 files take under half a second.
 pub(crate) fn tree(root: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     let mut pending = vec![root.to_path_buf()];

@@ -1,15 +1,15 @@
-//! What a command's failure means to the shell: the exit status that CLI users script against.
+//! The exit status of a command that fails, which scripts depend on.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// The status of a command that could not do its work.
+/// The command could not do its work.
 pub(crate) const FAILED: u8 = 1;
-/// The status of a command that was asked for something it does not do.
+/// The command was used wrongly.
 pub(crate) const USAGE: u8 = 2;
-/// The status of a guest that ran out of time.
+/// The guest timed out.
 pub(crate) const TIMED_OUT: u8 = 124;
-/// The status of a boot that failed by the runner's or the guest's fault.
+/// The runner or the guest is at fault.
 pub(crate) const FAULT: u8 = 125;
 
 /// An error with a status of its own.
@@ -27,7 +27,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error that is the caller's: an unknown profile, a file that is not there. Status 2.
+/// An error of the caller, such as an unknown profile or a missing file. Status 2.
 pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Failure {
         status: USAGE,
@@ -35,7 +35,7 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     })
 }
 
-/// An error of the runner's or the guest's. Status 125.
+/// An error of the runner or the guest. Status 125.
 pub(crate) fn fault(message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Failure {
         status: FAULT,

@@ -1,4 +1,4 @@
-//! The system's packages that the commands need: found missing before work begins, and installed if the user asks.
+//! System packages that commands need. Missing ones are found before work begins, and installed if the user asks for it.
 
 use std::env;
 use std::fs;
@@ -11,7 +11,7 @@ use xshell::{Shell, cmd};
 
 use crate::base::ui::Ui;
 
-/// What a command is about to do, so that only what it takes is asked for.
+/// What a command is about to do. Only the packages for that are required.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
     /// Compile a kernel and PID 1.
@@ -24,7 +24,7 @@ pub(crate) enum Need {
     Bindings,
     /// Run the tests.
     Test,
-    /// Run those tests that only Debian has the packages for.
+    /// Run the tests whose packages exist in Debian only.
     Debian,
 }
 
@@ -33,11 +33,11 @@ enum Sign {
     Program(&'static str),
     /// A file.
     File(&'static str),
-    /// A library whose file's name ends in a version.
+    /// A shared library, of any version.
     Library(&'static str),
 }
 
-/// A thing that is needed, how it shows, and the Debian and Ubuntu package that has it.
+/// A tool, how to tell that it is installed, and the Debian and Ubuntu package that contains it.
 struct Tool {
     need: Need,
     sign: Sign,
@@ -69,7 +69,7 @@ const TOOLS: &[Tool] = &[
     tool(Need::Build, "bison", "bison"),
     tool(Need::Build, "bc", "bc"),
     tool(Need::Build, "perl", "perl"),
-    // objtool, which marks the branch targets and finds the call sites of a kernel with IBT, is built with it.
+    // For objtool, which a kernel with IBT needs.
     file(Need::Build, "/usr/include/libelf.h", "libelf-dev"),
     tool(Need::Build, "patch", "patch"),
     tool(Need::Build, "tar", "tar"),
@@ -84,7 +84,7 @@ const TOOLS: &[Tool] = &[
         package: "libclang1",
     },
     tool(Need::Bindings, "git", "git"),
-    // The fuzzers' engine is in C++.
+    // libFuzzer is written in C++.
     tool(Need::Test, "g++", "g++"),
     tool(Need::Test, "git", "git"),
     tool(Need::Test, "cpio", "cpio"),
@@ -95,7 +95,7 @@ const TOOLS: &[Tool] = &[
         "/usr/share/doc/busybox-static",
         "busybox-static",
     ),
-    // Kernels of distributions are compressed with them.
+    // Distributions compress their kernels with these.
     tool(Need::Test, "bzip2", "bzip2"),
     tool(Need::Test, "lz4", "lz4"),
     tool(Need::Test, "lzop", "lzop"),
@@ -103,10 +103,10 @@ const TOOLS: &[Tool] = &[
     tool(Need::Debian, "chromium", "chromium"),
 ];
 
-/// Checks what the needs take; installs what is missing if `install`.
+/// Checks that the packages for these needs are there; installs missing ones if `install` is set.
 ///
 /// # Errors
-/// Lists what is missing with the command that installs it.
+/// Lists the missing packages and the command that installs them.
 pub(crate) fn ensure(ui: &Ui, needs: &[Need], packages: &[&str], install: bool) -> Result<()> {
     let mut missing: Vec<&str> = TOOLS
         .iter()
@@ -119,7 +119,7 @@ pub(crate) fn ensure(ui: &Ui, needs: &[Need], packages: &[&str], install: bool) 
     get(ui, &missing, install)
 }
 
-/// Checks for one program that few need, by the package that has it; installs it if `install`.
+/// Checks that one program is there; installs its package if `install` is set.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -158,7 +158,7 @@ fn get(ui: &Ui, missing: &[&str], install: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs a package manager's command; what it prints is no result of ours, so it goes to stderr.
+/// Runs a package manager's command. Its output goes to stderr, since stdout is for results.
 fn run(step: &str) -> Result<()> {
     let sh = Shell::new()?;
     let mut words = step.split(' ');
@@ -200,7 +200,7 @@ impl Sign {
     }
 }
 
-/// Whether the directory of this machine's libraries has `NAME.so`, `NAME-VERSION.so` or one with a version behind that.
+/// Whether the system's libraries include `NAME.so`, `NAME.so.VERSION` or `NAME-VERSION.so`.
 fn has_library(name: &str) -> bool {
     let Ok(entries) = fs::read_dir("/usr/lib/x86_64-linux-gnu") else {
         return false;
@@ -216,7 +216,7 @@ fn has_library(name: &str) -> bool {
 pub(crate) fn has_program(name: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| {
         env::split_paths(&path)
-            // Debian keeps some programs where only root's PATH looks.
+            // Debian keeps some programs in directories that only root has in PATH.
             .chain(["/usr/sbin".into(), "/sbin".into()])
             .any(|dir| dir.join(name).is_file())
     })

@@ -1,4 +1,4 @@
-//! Where things are: the repository's directories and the artefacts under `target/`.
+//! Paths of the repository's directories and of the artefacts under `target/`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ impl Layout {
         self.target.join("jiffy").join(profile)
     }
 
-    /// The same for the profile's kernel without the series.
+    /// The same for the profile's kernel without the patch series.
     pub(crate) fn unpatched(&self, profile: &str) -> PathBuf {
         self.artefacts(&format!("{profile}-unpatched"))
     }
@@ -63,12 +63,12 @@ impl Layout {
         self.target.join("release/jiffy")
     }
 
-    /// What times runners.
+    /// The program that times runners.
     pub(crate) fn stopwatch(&self) -> PathBuf {
         self.target.join("release/jiffy-stopwatch")
     }
 
-    /// Both ends of the tests' connections.
+    /// The program that plays both ends of the tests' connections.
     pub(crate) fn peer(&self) -> PathBuf {
         self.target.join("release/jiffy-peer")
     }

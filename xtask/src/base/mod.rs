@@ -1,4 +1,4 @@
-//! What every other folder stands on; nothing here knows of kernels, guests or machines.
+//! Helpers for all other folders. Nothing here knows about kernels, guests or machines.
 
 pub(crate) mod cache;
 pub(crate) mod collect;

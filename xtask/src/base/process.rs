@@ -1,4 +1,4 @@
-//! Commands that are followed while they run.
+//! Commands whose output is read while they run.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
@@ -14,7 +14,7 @@ pub(crate) struct Ended {
     pub(crate) complaints: Vec<String>,
 }
 
-/// Runs a command to its end; `seen` is given each line of its standard output as it comes.
+/// Runs a command to its end and calls `seen` with each line of its standard output as it arrives.
 pub(crate) fn follow(command: &mut Command, mut seen: impl FnMut(&str)) -> Result<Ended> {
     let program = command.get_program().display().to_string();
     let mut child = command
@@ -23,7 +23,7 @@ pub(crate) fn follow(command: &mut Command, mut seen: impl FnMut(&str)) -> Resul
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("running {program}; is it installed?"))?;
-    // Read at the same time: a command whose standard error is full would wait for its reader.
+    // Both streams are read at the same time, since a command blocks when either pipe is full.
     let stderr = child.stderr.take();
     let complaints = thread::spawn(move || stderr.into_iter().flat_map(lines).collect());
     for line in child.stdout.take().into_iter().flat_map(lines) {
@@ -37,7 +37,7 @@ pub(crate) fn follow(command: &mut Command, mut seen: impl FnMut(&str)) -> Resul
     })
 }
 
-/// The lines of a stream until it ends or breaks; what is no UTF-8 is replaced.
+/// The lines of a stream until it ends or fails; invalid UTF-8 is replaced.
 fn lines(stream: impl Read) -> impl Iterator<Item = String> {
     BufReader::new(stream)
         .split(b'\n')

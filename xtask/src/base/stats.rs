@@ -1,12 +1,12 @@
 //! Figures of several runs as one.
 
-/// The value that `percent` per cent of these do not exceed, by the nearest rank; they are in ascending order. None of none.
+/// The percentile of values in ascending order, by the nearest rank, so it is one of them. None if there are none.
 pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }
 
-/// A figure without its fraction: what is negative or no number is 0.
+/// A figure without its fraction. Negative figures and NaN become 0.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! What a person sees of long work: a bar on a terminal, plain lines elsewhere, and how long each step took.
+//! Progress of long work: a bar on a terminal, plain lines elsewhere, and how long each step took.
 //! Everything goes to stderr; stdout belongs to results.
 
 use std::cell::RefCell;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-/// Without a terminal, a line each time this many per cent more are done.
+/// Without a terminal, progress is reported each time another 25 % are done.
 const PLAIN_PERCENT: u64 = 25;
 
-/// Prints a result's line on stdout. Nobody reading it is no error; a full disk is.
+/// Prints a line of a result on stdout. A closed pipe is no error; a full disk is.
 pub(crate) fn print(line: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
@@ -32,7 +32,7 @@ pub(crate) fn show<R: Serialize>(report: &R, json: bool, text: fn(&R) -> String)
     })
 }
 
-/// Prints a line for a person on stderr. When that fails there is nowhere left to say so.
+/// Prints a line for a person on stderr. If that fails, there is nowhere left to report it.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "jiffy: {line}");
 }
@@ -66,7 +66,7 @@ impl Ui {
         }
     }
 
-    /// Begins a step of `expected` parts (0: not known); what it did is said when it is finished.
+    /// Begins a step of `expected` parts, 0 if that is not known. [`Step::done`] reports how long it took.
     pub(crate) fn step(&self, name: impl Into<String>, expected: u64) -> Step<'_> {
         let name = name.into();
         let terminal = io::stderr().is_terminal() && !self.quiet;
@@ -116,7 +116,7 @@ fn style(expected: u64) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-/// Work in progress. Dropped without [`Step::done`] (an error), its bar goes and nothing is said.
+/// Work in progress. If it is dropped without [`Step::done`], after an error, its bar disappears silently.
 pub(crate) struct Step<'a> {
     ui: &'a Ui,
     name: String,
@@ -151,7 +151,7 @@ impl Step<'_> {
         self.done
     }
 
-    /// The step is finished: says so, with its time.
+    /// Finishes the step and reports its time.
     pub(crate) fn done(self) {
         let time = self.began.elapsed();
         self.bar.finish_and_clear();

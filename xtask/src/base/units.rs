@@ -19,7 +19,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration> {
         })
 }
 
-/// A size as `--memory` takes it, and the runner too: MiB without a suffix.
+/// A size as `--memory` takes it: MiB unless it has a suffix.
 pub(crate) fn mebibytes(text: &str) -> Result<u64> {
     let (number, shift) = match text.as_bytes().last() {
         Some(b'M' | b'm') => (&text[..text.len() - 1], 0),

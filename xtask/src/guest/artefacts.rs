@@ -1,4 +1,4 @@
-//! From a kernel source to the files that boot, as the options of every command that builds say.
+//! Builds the files of a profile, and the options for that which several commands share.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::kernel::series::Series;
 use crate::kernel::source::{self, SourceOptions};
 use crate::kernel::tree;
 
-/// The profile of the halting kernel, which no kernel source is needed for.
+/// The profile of the halting kernel, which needs no kernel source.
 pub(crate) const FLAT: &str = "flat";
 
 /// Which patches the kernel has.
@@ -28,11 +28,11 @@ pub(crate) enum Patches {
     /// The whole series.
     #[default]
     Ours,
-    /// None; the profile's answers that the kernel does not know without are left out.
+    /// None. Settings that only the patches add are left out.
     None,
 }
 
-/// Options that build shares with the commands that build first.
+/// Options of every command that builds.
 #[derive(Args, Clone)]
 pub(crate) struct BuildOptions {
     /// min, default, smp, debug, check, check-smp, lab, or flat
@@ -40,31 +40,31 @@ pub(crate) struct BuildOptions {
     pub(crate) profile: String,
     #[command(flatten)]
     pub(crate) source: SourceOptions,
-    /// Which patches: ours, or none, for a kernel to compare ours with
+    /// Which patches to apply: ours, or none, to compare with
     #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
     pub(crate) series: Patches,
-    /// Compilers at once [default: one for each processor]
+    /// Number of compilers to run in parallel [default: number of processors]
     #[arg(long, short, value_name = "N")]
     pub(crate) jobs: Option<usize>,
-    /// Install missing system packages, saying which
+    /// Install missing system packages, after listing them
     #[arg(long)]
     pub(crate) install: bool,
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(long)]
     pub(crate) quiet: bool,
-    /// Print one JSON object on stdout, and nothing else there
+    /// Print one JSON object on stdout and nothing else
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl BuildOptions {
-    /// Compilers at once.
+    /// Number of compilers to run in parallel.
     pub(crate) fn jobs(&self) -> usize {
         self.jobs
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// For a check, which says only what it found.
+    /// Options for a check: quiet, with our patches.
     pub(crate) fn of_test(profile: &str, source: &SourceOptions) -> Self {
         Self {
             profile: profile.to_owned(),
@@ -88,7 +88,7 @@ pub(crate) struct Artefacts {
     pub(crate) initramfs: Option<PathBuf>,
 }
 
-/// Makes the files of a profile that are not there or not up to date.
+/// Builds the files of a profile that are missing or out of date.
 pub(crate) fn build(
     layout: &Layout,
     ui: &Ui,
@@ -165,7 +165,7 @@ fn kernels(
     Ok((vmlinux, Some(publish(&kernel, &dir, "vmlinux-compat")?)))
 }
 
-/// Copies a kernel out of the cache, unless the copy is there: same size, and not older.
+/// Copies a kernel out of the cache, unless a copy with the same size and modification time is there.
 fn publish(kernel: &Kernel, dir: &Path, name: &str) -> Result<PathBuf> {
     let (from, to) = (kernel.vmlinux(), dir.join(name));
     let stamp = |path: &Path| {
@@ -187,7 +187,7 @@ fn publish(kernel: &Kernel, dir: &Path, name: &str) -> Result<PathBuf> {
         })
         .and_then(|()| fs::rename(&aside, &to));
     if copied.is_err() {
-        // The first error is the one to report.
+        // Report the first error.
         let _ = fs::remove_file(&aside);
     }
     copied.with_context(|| format!("writing {}", to.display()))?;

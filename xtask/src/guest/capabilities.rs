@@ -1,6 +1,6 @@
-//! What a guest of profile `default` is to have for programs, as a shell of its own tries it.
+//! A shell script that checks what profile `default` provides for programs.
 
-/// In a guest: each function is a capability, and `try` says whether it is there.
+/// Runs in a guest. Each function checks a capability; `try` prints whether it works.
 pub(crate) const CAPABILITIES: &str = r#"try() { if "$1"; then echo "$1 works"; else echo "$1 does not work"; fi; }
 procfs() { [ "$(cat /proc/$$/comm)" = busybox ] && grep -q MemTotal /proc/meminfo; }
 tmpfs() { mkdir /tmp/t && mount -t tmpfs -o size=1m tmpfs /tmp/t &&

@@ -1,4 +1,4 @@
-//! The guest's devices: the runner's options, and what the lab needs to have them.
+//! The guest's devices: options for the runner, and hardware for the lab.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -17,30 +17,30 @@ use crate::guest::rootfs::Root;
 /// Devices of the guest; each is absent unless asked for.
 #[derive(Args, Default)]
 pub(crate) struct DeviceOptions {
-    /// A disk: /dev/vda, the next /dev/vdb; read-only with ,ro, past the page cache with ,direct
+    /// A disk, /dev/vda, then /dev/vdb and so on; ,ro makes it read-only, ,direct bypasses the page cache
     #[arg(long, value_name = "FILE[,ro][,direct]")]
     disk: Vec<OsString>,
-    /// The guest's root, where the program is: a directory, a tar archive, or an image of an ext4 file system
+    /// The guest's root, which contains PROGRAM: a directory, a tar archive, or an ext4 image
     #[arg(long, value_name = "DIR|TAR|IMAGE[,ro]")]
     rootfs: Option<PathBuf>,
-    /// A network card on a tap, which is made if it is not there, with the gateway's address
+    /// A network card on a tap device, which is created with the gateway's address if it does not exist
     #[arg(long, value_name = "tap=NAME[,ip=A.B.C.D/N][,gw=A.B.C.D]")]
     net: Vec<OsString>,
-    /// The program's streams are a terminal, /dev/hvc0, on ours
+    /// Give the program a terminal, /dev/hvc0, connected to ours
     #[arg(long)]
     console: bool,
-    /// Randomness from the host
+    /// Give the guest randomness from the host
     #[arg(long)]
     entropy: bool,
-    /// Memory that the guest frees goes back to the host, some seconds later
+    /// Return memory that the guest frees to the host, within seconds
     #[arg(long)]
     balloon: bool,
-    /// Sockets between guest and host: `CONNECT port` said to PATH, and the host's port at PATH_port
+    /// Sockets between guest and host: PATH takes `CONNECT port`; the guest reaches the host's PATH_port
     #[arg(long, value_name = "[cid=N,]uds=PATH")]
     vsock: Option<OsString>,
 }
 
-/// The lab's own hardware for a guest's devices, and the runner's options that name it.
+/// Hardware of the lab for a guest's devices, and the runner's options that refer to it.
 #[derive(Default)]
 pub(crate) struct InLab {
     /// Arguments of QEMU.
@@ -51,7 +51,7 @@ pub(crate) struct InLab {
     disks: usize,
     /// An archive to be unpacked before PID 1's own.
     pub(crate) archive: Option<PathBuf>,
-    /// Flags of the payload, where it is taken along from this machine.
+    /// Flags of a payload that is packed on this machine.
     pub(crate) flags: u32,
 }
 
@@ -81,12 +81,12 @@ impl DeviceOptions {
         given.map(|given| Root::find(layout, given)).transpose()
     }
 
-    /// Whether the program is the guest's own.
+    /// Whether the program is in the guest's root.
     pub(crate) fn has_root(&self) -> bool {
         self.rootfs.is_some()
     }
 
-    /// The options that mean the same on every machine.
+    /// Options that do not refer to files of a machine.
     fn without_files(&self) -> Vec<OsString> {
         let mut options = Vec::new();
         for net in &self.net {
@@ -104,7 +104,7 @@ impl DeviceOptions {
         options
     }
 
-    /// A disk of the guest is a disk of the lab, so that what is written arrives in the file here.
+    /// The devices in the lab. The lab passes disks through, so that the guest's writes end up in the file here.
     pub(crate) fn in_lab(&self, layout: &Layout) -> Result<InLab> {
         if self.vsock.is_some() {
             return Err(usage(
@@ -129,7 +129,7 @@ impl DeviceOptions {
         Ok(lab)
     }
 
-    /// Whether there are none.
+    /// Whether no device is asked for.
     pub(crate) fn is_empty(&self) -> bool {
         self.disk.is_empty()
             && self.rootfs.is_none()
@@ -142,10 +142,10 @@ impl DeviceOptions {
 }
 
 impl InLab {
-    /// Adds a disk for this option of the runner's, with its settings behind the file's name.
+    /// Adds a disk for an option of the runner; `disk` is its file with settings appended.
     pub(crate) fn add_disk(&mut self, option: &str, disk: &OsStr) -> Result<()> {
         if self.disks == 0 {
-            // Without ACPI, QEMU tells the lab's kernel of its devices on the command line.
+            // Without ACPI, QEMU describes devices to the lab's kernel on the command line.
             self.qemu.extend(["-machine".into(), "acpi=off".into()]);
         }
         let number = self.disks;

@@ -1,12 +1,12 @@
-//! How a disk is named: its file with settings behind it, its path as QEMU reads it, its letter in the guest.
+//! Names of a disk: its file with settings appended, its path in QEMU's syntax, its letter in the guest.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Settings of a disk that follow its file.
+/// Settings that may follow a disk's file name.
 const DISK_SETTINGS: [&[u8]; 2] = [b",ro", b",direct"];
 
-/// A disk's file, and the settings behind it with their commas.
+/// Splits a disk option into the file and its settings, with their commas.
 pub(super) fn split(disk: &OsStr) -> (&OsStr, &[u8]) {
     let all = disk.as_bytes();
     let mut file = all;
@@ -19,7 +19,7 @@ pub(super) fn split(disk: &OsStr) -> (&OsStr, &[u8]) {
     (OsStr::from_bytes(file), &all[file.len()..])
 }
 
-/// QEMU reads two commas as one that is no separator.
+/// Doubles commas: QEMU reads a single one as a separator.
 pub(super) fn escaped(path: &OsStr) -> OsString {
     let mut bytes = Vec::new();
     for &byte in path.as_bytes() {
@@ -31,7 +31,7 @@ pub(super) fn escaped(path: &OsStr) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// The kernel's name for a disk by number: a, b, c ... (a machine has fewer than 26 devices).
+/// The letter of a disk's name in the guest. A machine has fewer than 26 devices.
 pub(super) fn letter(number: usize) -> char {
     ('a'..='z').nth(number % 26).unwrap_or('a')
 }

@@ -1,4 +1,4 @@
-//! What a guest boots and has: its files, its program, its devices.
+//! What a guest consists of: kernel and initramfs, program, root and devices.
 
 pub(crate) mod artefacts;
 pub(crate) mod capabilities;

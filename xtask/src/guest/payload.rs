@@ -1,4 +1,4 @@
-//! The program to run in the guest, taken along with what it needs.
+//! The program to run in the guest, packed with everything that it needs.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::base::files::read;
 pub(crate) struct Payload {
     program: OsString,
     args: Vec<OsString>,
-    /// It is in the guest's root, not here.
+    /// Whether it is in the guest's root and not on this machine.
     in_guest: bool,
 }
 
 impl Payload {
-    /// Of the words behind `--`, if there are any.
+    /// From the words after `--`, if there are any.
     pub(crate) fn new(words: &[OsString], in_guest: bool) -> Option<Self> {
         let (program, args) = words.split_first()?;
         Some(Self {
@@ -27,7 +27,7 @@ impl Payload {
         })
     }
 
-    /// Finds out at once whether it can be packed: building a kernel first would be a long way to that error.
+    /// Checks that it can be packed, so that an error shows before a kernel is built.
     pub(crate) fn check(&self) -> Result<()> {
         self.archive(0).map(|_| ())
     }
@@ -38,7 +38,7 @@ impl Payload {
         self.in_guest.then_some(words)
     }
 
-    /// The archive to put behind the base initramfs; `flags` are those of [`jiffy_abi::payload`].
+    /// The archive to append to the base initramfs; `flags` are those of [`jiffy_abi::payload`].
     pub(crate) fn archive(&self, flags: u32) -> Result<Vec<u8>> {
         if self.in_guest {
             let environment = jiffy::payload::guest_environment();
@@ -49,7 +49,7 @@ impl Payload {
     }
 }
 
-/// The archive that a guest's initramfs begins with: this program as PID 1, and what it needs before it has mounted anything.
+/// The first archive of a guest's initramfs: this program as PID 1, and the files it needs before it has mounted anything.
 pub(crate) fn base(init: &Path) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
     jiffy::payload::base(&read(init)?, &mut archive)
@@ -57,7 +57,7 @@ pub(crate) fn base(init: &Path) -> Result<Vec<u8>> {
     Ok(archive)
 }
 
-/// Packs a program; a program that cannot be packed is the caller's error.
+/// Packs a program. If that fails, it is the caller's error.
 pub(crate) fn pack(program: &OsStr, args: &[OsString], flags: u32) -> Result<Vec<u8>> {
     let environment = jiffy::payload::environment();
     jiffy::payload::with_payload(program, args, &environment, flags)

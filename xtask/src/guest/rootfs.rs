@@ -1,4 +1,4 @@
-//! `--rootfs`: the guest's root from a directory, a tar archive, or an image of an ext4 file system.
+//! `--rootfs`: the guest's root from a directory, a tar archive, or an ext4 image.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,11 +19,11 @@ use crate::guest::disk::split;
 const EXT_MAGIC_AT: usize = 1024 + 56;
 const EXT_MAGIC: [u8; 2] = 0xef53_u16.to_le_bytes();
 
-/// A root, as the runner can have it.
+/// A root in a form that the runner takes.
 pub(crate) enum Root {
-    /// A disk, with the settings behind its name.
+    /// A disk image, with settings appended.
     Disk(OsString),
-    /// An archive to be unpacked before PID 1's own.
+    /// A cpio archive, to be unpacked before PID 1's own.
     Archive(PathBuf),
 }
 
@@ -56,7 +56,7 @@ impl Root {
     }
 }
 
-/// Packs a tree, to a file that is named after where it came from: the runner may outlive us.
+/// Packs a tree to a file named after its origin. The file is permanent, since the runner may replace this process.
 fn archive(layout: &Layout, tree: &Path, from: &Path) -> Result<Root> {
     let bytes = jiffy::payload::directory(tree).context("packing the root")?;
     let dir = layout.artefacts("rootfs");

@@ -1,4 +1,4 @@
-//! What cargo builds for a boot: PID 1, the runner, the flat kernel; and the initramfs that PID 1 goes into.
+//! Builds the programs that a boot needs (PID 1, the runner, the flat kernel) and packs PID 1's initramfs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -40,7 +40,7 @@ fn pid1(layout: &Layout, profile: &str) -> Result<()> {
     .context("building PID 1")
 }
 
-/// Builds the runner, static: it starts without a dynamic loader and runs in the lab, where there is no libc.
+/// Builds the runner, statically linked: it starts without a dynamic loader, and the lab has no libc.
 pub(crate) fn runner(layout: &Layout) -> Result<PathBuf> {
     let sh = cargo(layout)?;
     cmd!(
@@ -53,7 +53,7 @@ pub(crate) fn runner(layout: &Layout) -> Result<PathBuf> {
     Ok(layout.runner())
 }
 
-/// Builds the stopwatch, static for the same reasons.
+/// Builds the stopwatch, statically linked for the same reasons.
 pub(crate) fn stopwatch(layout: &Layout) -> Result<PathBuf> {
     tool(layout, "jiffy-floor", "jiffy-stopwatch")?;
     Ok(layout.stopwatch())
@@ -77,7 +77,7 @@ fn tool(layout: &Layout, package: &str, program: &str) -> Result<()> {
     .with_context(|| format!("building {program}"))
 }
 
-/// Builds the program that shows in a guest what its kernel tells and does, `ci/guest`: static, for any guest.
+/// Builds `ci/guest`, the test program that runs in guests. It is statically linked, so it runs in any guest.
 pub(crate) fn guest(layout: &Layout) -> Result<PathBuf> {
     let sources = layout.root().join("ci/guest");
     let dir = layout.artefacts("guest");
@@ -100,7 +100,7 @@ pub(crate) fn guest(layout: &Layout) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Writes `target/jiffy/flat/floor`, the yardstick.
+/// Writes `target/jiffy/flat/floor`, the C program that the runner is compared with.
 pub(crate) fn floor(layout: &Layout) -> Result<PathBuf> {
     let path = layout.artefacts("flat").join("floor");
     make_dir(&layout.artefacts("flat"))?;
@@ -110,7 +110,7 @@ pub(crate) fn floor(layout: &Layout) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Packs `target/jiffy/PROFILE/initramfs.cpio`: PID 1 and what it needs before it has mounted anything.
+/// Packs `target/jiffy/PROFILE/initramfs.cpio`: PID 1 and the files that it needs before it has mounted anything.
 pub(crate) fn initramfs(layout: &Layout, profile: &str) -> Result<PathBuf> {
     let archive = payload::base(&init(layout)?)?;
     let dir = layout.artefacts(profile);

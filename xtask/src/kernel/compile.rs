@@ -1,4 +1,4 @@
-//! Configuring and compiling a kernel, and keeping what came out.
+//! Configures and compiles a kernel, and keeps the result in the cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::kernel::config::{BOOT_TEXT, Config};
 use crate::kernel::make::{self, Make};
 use crate::kernel::tree::{self, Tree};
 
-/// The cache's kind of the kernels that are built for use.
+/// The cache's kind for kernels that are built for use.
 const KIND: &str = "kernels";
 
-/// How many kernels stay in the cache: a few states of every profile, some ten MiB each.
+/// How many kernels stay in the cache: a few versions of every profile, about 10 MiB each.
 const KEPT: usize = 24;
 
-/// In a build directory while make runs there. It is found by the next build only if this one was killed: then some
-/// object may be half written, and the directory is not to be trusted.
+/// This file marks a build directory while make runs in it. If a later build finds it, make was killed and may have left
+/// an incomplete object, so the directory is discarded.
 const UNDER_WAY: &str = ".jiffy-under-way";
 
 /// A kernel in the cache.
@@ -43,20 +43,20 @@ impl Kernel {
 
 /// What to build, and from where.
 pub(crate) struct Recipe<'a> {
-    /// Which profile, for names.
+    /// The profile's name.
     pub(crate) profile: &'a str,
-    /// What it asks for.
+    /// The configuration that the profile asks for.
     pub(crate) config: &'a Config,
     /// The compiler, as [`compiler`] names it.
     pub(crate) compiler: &'a str,
-    /// Processes at once.
+    /// How many processes make may run at the same time.
     pub(crate) jobs: usize,
     /// Variables of make, `NAME=VALUE`.
     pub(crate) variables: &'a [String],
 }
 
 impl Recipe<'_> {
-    /// The key of the kernel that this recipe makes of a tree.
+    /// The cache key of the kernel that this recipe builds from a tree.
     pub(crate) fn key(&self, tree_key: &str) -> String {
         let config = self.config.text();
         let boot_text = self.config.boot_text();
@@ -67,7 +67,7 @@ impl Recipe<'_> {
     }
 }
 
-/// The kernel with this key, when it has been built before.
+/// The kernel with this key, if it is in the cache.
 pub(crate) fn cached(cache: &Cache, key: &str) -> Result<Option<Kernel>> {
     cached_as(cache, KIND, key)
 }
@@ -80,7 +80,7 @@ pub(super) fn cached_as(cache: &Cache, kind: &str, key: &str) -> Result<Option<K
     Ok(Some(Kernel { entry }))
 }
 
-/// The kernel of a recipe, built when it is not in the cache. A new build directory starts as a copy of `seed`'s.
+/// The kernel of a recipe, built if it is not in the cache. A new build directory starts as a copy of `seed`'s.
 pub(crate) fn build(
     ui: &Ui,
     cache: &Cache,
@@ -112,7 +112,7 @@ pub(crate) fn build(
     Ok(Kernel { entry })
 }
 
-/// Copies what a kernel's entry has out of the build directory.
+/// Copies the files of a kernel's entry out of the build directory.
 pub(super) fn keep(dir: &Path, entry: &Path) -> Result<()> {
     for (from, to) in [("vmlinux", "vmlinux"), (".config", "config")] {
         let from = dir.join(from);
@@ -124,10 +124,10 @@ pub(super) fn keep(dir: &Path, entry: &Path) -> Result<()> {
 /// The compiler and linker that kernels are built with.
 pub(crate) const GNU: [&str; 2] = ["gcc", "ld"];
 
-/// Those that make takes with `LLVM=1`.
+/// The compiler and linker that make uses with `LLVM=1`.
 pub(crate) const LLVM: [&str; 2] = ["clang", "ld.lld"];
 
-/// The compiler's and linker's versions: other ones make another kernel.
+/// The compiler's and linker's versions, which are part of a kernel's cache key.
 pub(crate) fn compiler(tools: [&str; 2]) -> Result<String> {
     let sh = Shell::new()?;
     let mut names = Vec::new();
@@ -153,7 +153,7 @@ pub(super) fn forget_half_built(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a build directory of the tree's base, if there is a whole one, so that only what differs is compiled again.
+/// Copies a complete build directory, if there is one, so that only what differs is compiled again.
 pub(super) fn copy_build(from: &Path, to: &Path) -> Result<()> {
     if !from.join("vmlinux").exists() || from.join(UNDER_WAY).exists() {
         return Ok(());
@@ -173,7 +173,7 @@ pub(super) fn copy_build(from: &Path, to: &Path) -> Result<()> {
     fs::rename(&aside, to).with_context(|| format!("moving {} to its place", aside.display()))
 }
 
-/// Makes what the patches change newer than any object: the tree is older than its second profile's build.
+/// Gives the files that the patches change a new modification time. The tree may be older than the objects of another profile.
 fn touch(tree: &Tree, patches: &crate::kernel::series::Series) -> Result<()> {
     for file in patches.files() {
         let file = tree.path().join(file);
@@ -198,7 +198,7 @@ pub(super) fn compile(
     fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
     let make = Make::new(tree.path(), dir, recipe.jobs, recipe.variables);
     let made = configure(&make, recipe, dir).and_then(|()| make.compile(ui, step));
-    // Make ended by itself, whatever it ended with: it removed what it had not finished.
+    // make ended by itself, so even if it failed it has removed incomplete objects.
     fs::remove_file(&marker).with_context(|| format!("removing {}", marker.display()))?;
     made
 }
@@ -217,7 +217,7 @@ fn configure(make: &Make, recipe: &Recipe<'_>, dir: &Path) -> Result<()> {
         .with_context(|| format!("profile {}", recipe.profile))
 }
 
-/// Writes a file that make must not take for a new one while it stays the same.
+/// Writes a file only if its content changes, so that make does not rebuild what depends on it.
 fn write_if_new(path: &Path, text: &str) -> Result<()> {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
@@ -225,7 +225,7 @@ fn write_if_new(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
-/// The kernel for a host with software KVM, beside the production one: the same, with the compat patches and fragment.
+/// The kernel for a host with software KVM: the production kernel plus the compat patches and fragment.
 pub(crate) fn build_compat(
     ui: &Ui,
     cache: &Cache,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::base::failure::usage;
 
-/// How deep profiles may include profiles; a circle ends here.
+/// How deep profiles may include profiles, so that a cycle ends.
 const MAX_DEPTH: usize = 8;
 
 /// A value as in .config, `n` for "is not set", and the fragment that asks for it.
@@ -17,14 +17,14 @@ const MAX_DEPTH: usize = 8;
 struct Request {
     value: String,
     fragment: String,
-    /// Taken where it can be had; nothing fails without it.
+    /// Optional: the build does not fail if Kconfig does not grant it.
     wish: bool,
 }
 
-/// Beside the fragments, for all profiles: the functions that a boot runs, one a line, as X86_SPLIT_TEXT takes them.
+/// The file next to the fragments that lists the functions a boot runs, one per line, as X86_SPLIT_TEXT takes them.
 pub(crate) const BOOT_TEXT: &str = "boot-text";
 
-/// What a profile asks of Kconfig. Of two fragments that name an option, the later one counts.
+/// The options that a profile asks for. If two fragments name an option, the later one wins.
 #[derive(Clone)]
 pub(crate) struct Config {
     requests: BTreeMap<String, Request>,
@@ -117,14 +117,14 @@ impl Config {
         Ok(())
     }
 
-    /// Makes wishes of all that was asked for so far: for a kernel that lacks what some of it depends on.
+    /// Makes all options so far optional, for a kernel that lacks some that they depend on.
     pub(crate) fn loosen(&mut self) {
         for request in self.requests.values_mut() {
             request.wish = true;
         }
     }
 
-    /// The wishes that the .config which came out does not grant, as lines of a .config have them.
+    /// The optional settings that the resulting .config lacks, as lines of a .config.
     pub(crate) fn not_granted(&self, made: &str) -> Vec<String> {
         self.differing(made)
             .filter(|(_, request, _)| request.wish)
@@ -132,7 +132,7 @@ impl Config {
             .collect()
     }
 
-    /// What differs in the .config that came out: the option, what was asked for, and what is there.
+    /// Differences from the resulting .config: the option, the value asked for, and the value there.
     fn differing(&self, made: &str) -> impl Iterator<Item = (&String, &Request, String)> {
         let made: BTreeMap<String, String> = made.lines().filter_map(parse).collect();
         self.requests.iter().filter_map(move |(option, request)| {
@@ -141,7 +141,7 @@ impl Config {
         })
     }
 
-    /// The functions that a boot runs, one a line.
+    /// The functions that a boot runs, one per line.
     pub(crate) fn boot_text(&self) -> &str {
         &self.boot_text
     }
@@ -160,10 +160,10 @@ impl Config {
             .collect()
     }
 
-    /// Compares with the .config that came out.
+    /// Checks the resulting .config.
     ///
     /// # Errors
-    /// Names each option that differs and is not just a wish, the fragment and what was found.
+    /// Names each option that differs and is not optional, its fragment and the value found.
     pub(crate) fn check(&self, made: &str) -> Result<()> {
         let missing: Vec<String> = self
             .differing(made)
@@ -185,7 +185,7 @@ impl Config {
     }
 }
 
-/// Takes one line of a .config or fragment apart.
+/// Parses a line of a .config or fragment.
 fn parse(line: &str) -> Option<(String, String)> {
     let line = line.trim();
     if let Some(option) = line
@@ -201,7 +201,7 @@ fn parse(line: &str) -> Option<(String, String)> {
         .then(|| (option.to_owned(), value.to_owned()))
 }
 
-/// The fragment that kernels for software KVM get on top.
+/// The additional fragment for software KVM.
 pub(crate) fn compat_fragment(compat: &Path) -> PathBuf {
     compat.join("compat.config")
 }

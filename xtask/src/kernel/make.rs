@@ -1,4 +1,4 @@
-//! Running the kernel's make: always with the same environment, its output counted for progress.
+//! Runs the kernel's make in a fixed environment and counts its output for the progress bar.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use crate::base::files::write;
 use crate::base::process::follow;
 use crate::base::ui::Ui;
 
-/// Who built it and when, fixed, so that the same input makes the same kernel. The time is that of 6.12's release.
+/// Fixed values for who built the kernel and when, so that builds are reproducible. The time is that of 6.12's release.
 pub(crate) const IDENTITY: &str = "KBUILD_BUILD_TIMESTAMP=Sun, 17 Nov 2024 22:15:08 +0000\n\
     KBUILD_BUILD_USER=jiffy\nKBUILD_BUILD_HOST=jiffy\nKBUILD_BUILD_VERSION=1\nLOCALVERSION=\nLC_ALL=C\nARCH=x86_64";
 
-/// Variables of the caller's that would change the kernel.
+/// Variables in the caller's environment that would change the kernel.
 const REMOVED: [&str; 8] = [
     "MAKEFLAGS",
     "CROSS_COMPILE",
@@ -27,13 +27,13 @@ const REMOVED: [&str; 8] = [
     "KBUILD_OUTPUT",
 ];
 
-/// Files of a first build when nothing is known: those of profile `default`, rounded.
+/// Expected number of files in a first build: that of profile `default`, rounded.
 const FIRST_BUILD: u64 = 1_300;
 
-/// Where a build directory keeps how many files a whole build has.
+/// The file in a build directory that holds the number of files of a complete build.
 const COUNT: &str = ".jiffy-count";
 
-/// Lines of a failed build that are shown.
+/// How many lines of a failed build are shown.
 const SHOWN: usize = 30;
 
 /// A make in one build directory.
@@ -45,7 +45,7 @@ pub(crate) struct Make {
 }
 
 impl Make {
-    /// For the tree, building in `dir`, which must lie directly in the tree, with these variables (`NAME=VALUE`).
+    /// Builds the tree in `dir`, which must be directly in the tree, with these variables (`NAME=VALUE`).
     pub(crate) fn new(tree: &Path, dir: &Path, jobs: usize, variables: &[String]) -> Self {
         Self {
             tree: tree.to_path_buf(),
@@ -55,7 +55,7 @@ impl Make {
         }
     }
 
-    /// Makes the .config: allnoconfig with what the file asks for.
+    /// Makes the .config: allnoconfig plus what the file asks for.
     pub(crate) fn configure(&self, requested: &Path) -> Result<()> {
         let mut make = self.command("allnoconfig")?;
         make.env("KCONFIG_ALLCONFIG", requested);
@@ -74,7 +74,7 @@ impl Make {
         let known = fs::read_to_string(self.dir.join(COUNT))
             .ok()
             .and_then(|count| count.trim().parse().ok());
-        // An incremental build compiles an unknown few.
+        // How many files an incremental build compiles is not known.
         let incremental = self.dir.join("vmlinux").exists();
         let expected = if incremental {
             0

@@ -1,4 +1,4 @@
-//! Where the kernel comes from: the distribution's package, a tree, a tarball, or a URL.
+//! Finds the kernel source: the distribution's package, a tree, a tarball, or a URL.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::base::digest;
 use crate::base::failure::usage;
 use crate::base::ui::Ui;
 
-/// Debian's and Ubuntu's package of the series that our patches are for.
+/// Debian's and Ubuntu's source package of the kernel version that our patches are for.
 const PACKAGE: &str = "linux-source-6.12";
 
 /// Where that package puts its tarball.
@@ -24,13 +24,13 @@ pub(crate) struct SourceOptions {
     /// distro (the newest linux-source-6.12), a source tree, a tarball, or a URL of one
     #[arg(long, value_name = "distro|DIR|FILE|URL", default_value = "distro")]
     kernel_source: String,
-    /// What the tarball's SHA-256 must be
+    /// The expected SHA-256 of the tarball
     #[arg(long, value_name = "HEX")]
     sha256: Option<String>,
 }
 
 impl SourceOptions {
-    /// The same options, for a command line.
+    /// The same options as command-line arguments.
     pub(crate) fn arguments(&self) -> Vec<&str> {
         let mut words = vec!["--kernel-source", self.kernel_source.as_str()];
         if let Some(sum) = &self.sha256 {
@@ -39,30 +39,30 @@ impl SourceOptions {
         words
     }
 
-    /// The package that has the source, if it is a package's and not there.
+    /// The package to install, if the source is a package's and missing.
     pub(crate) fn packages(&self) -> Result<Vec<&'static str>> {
         let absent = self.kernel_source == "distro" && newest(Path::new(INSTALLED))?.is_none();
         Ok(if absent { vec![PACKAGE] } else { Vec::new() })
     }
 }
 
-/// A source, and a name for exactly its content.
+/// A source and an identifier of its content.
 pub(crate) struct Source {
     /// Differs whenever the content does.
     pub(crate) id: String,
-    /// What it is.
+    /// Where the content is.
     pub(crate) origin: Origin,
 }
 
-/// What there is to make a tree from.
+/// What a tree is made from.
 pub(crate) enum Origin {
     /// A tarball of a kernel tree.
     Tarball(PathBuf),
-    /// Somebody's tree, which we only read.
+    /// The user's own tree, which is only read.
     Tree(PathBuf),
 }
 
-/// Finds the source, fetching it when need be, and checks its sum.
+/// Finds the source, downloads it if necessary, and checks its SHA-256.
 pub(crate) fn find(ui: &Ui, cache: &Cache, options: &SourceOptions) -> Result<Source> {
     let name = options.kernel_source.as_str();
     let sum = options.sha256.as_deref().map(checked_sum).transpose()?;
@@ -151,7 +151,7 @@ fn version(name: &str) -> Vec<u64> {
         .collect()
 }
 
-/// Fetches the package without installing it: for users who are not root.
+/// Downloads the package without installing it, for users who are not root.
 fn apt_download(ui: &Ui, cache: &Cache) -> Result<PathBuf> {
     let sh = Shell::new()?;
     let about = cmd!(sh, "apt-cache show --no-all-versions {PACKAGE}")
@@ -191,7 +191,7 @@ fn apt_download(ui: &Ui, cache: &Cache) -> Result<PathBuf> {
         .with_context(|| format!("{PACKAGE} {version} has no kernel tarball"))
 }
 
-/// Fetches a URL with curl. A tarball without a sum is only taken over https.
+/// Downloads a URL with curl. Over anything but https, the SHA-256 must be given.
 fn download(ui: &Ui, cache: &Cache, url: &str, sum: Option<&str>) -> Result<PathBuf> {
     let checked = url.starts_with("http://") && sum.is_some();
     if !checked && !url.starts_with("https://") {

@@ -1,4 +1,4 @@
-//! Patched source trees in the cache: one for each source and series, shared by the profiles' build directories.
+//! Patched source trees in the cache, one for each source and series. The build directories of all profiles share one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ use crate::base::ui::Ui;
 use crate::kernel::series::Series;
 use crate::kernel::source::{Origin, Source};
 
-/// How many trees stay in the cache: the one for hardware, its copies for software KVM and for variants, and the same of
-/// one other state.
+/// How many trees stay in the cache: the one for hardware, its copies for software KVM and for variants, and the same for
+/// one older version.
 const KEPT: usize = 6;
 
 /// The files in a 6.12 tarball, for the progress bar.
 const TARBALL_FILES: u64 = 92_500;
 
-/// Build directories lie in the tree under this prefix: directly below it, so that kbuild writes relative paths and a
-/// copy of tree and build directory is an incremental build.
+/// Build directories are directly in the tree, with this prefix. So kbuild writes relative paths, and a copy of the tree
+/// with its build directory can be built incrementally.
 pub(crate) const BUILD_PREFIX: &str = "build-";
 
 /// A patched tree.
@@ -45,7 +45,7 @@ impl Tree {
     }
 }
 
-/// The key of the tree that this source and series give.
+/// The cache key of the tree of this source and series.
 pub(crate) fn key(source_id: &str, series: &Series) -> String {
     let mut parts = vec![source_id.as_bytes()];
     for patch in series.patches() {
@@ -68,7 +68,7 @@ pub(crate) fn patched(ui: &Ui, cache: &Cache, source: &Source, series: &Series) 
     Ok(Tree { key, entry })
 }
 
-/// A copy of a tree by hard links with further patches, which replace the files they change.
+/// A copy of a tree by hard links, with further patches applied. Patches replace the files they change.
 pub(crate) fn derived(
     ui: &Ui,
     cache: &Cache,
@@ -110,7 +110,7 @@ fn extract(ui: &Ui, tarball: &Path, to: &Path) -> Result<()> {
     .into();
     let ended = follow(tar.env("XZ_DEFAULTS", "--threads=0"), |_| step.advance())?;
     if !ended.status.success() {
-        // The others follow from the first.
+        // Later errors only follow from the first.
         let complaint = ended.complaints.first().map_or("", String::as_str);
         bail!("extracting {}: {complaint}", tarball.display());
     }
@@ -142,7 +142,7 @@ fn copy(ui: &Ui, tree: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies files and symbolic links, `file` doing the files; git's directory and our build directories stay behind.
+/// Copies a tree without .git and our build directories. `file` copies a regular file.
 fn copy_tree(
     from: &Path,
     to: &Path,

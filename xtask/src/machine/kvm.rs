@@ -11,11 +11,11 @@ use crate::guest::userland;
 /// Where the runner runs.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum On {
-    /// On this machine's KVM if it is usable, else in the lab
+    /// On this machine's KVM if it can be used, else in the lab
     Auto,
     /// On this machine's KVM
     Host,
-    /// In the lab: a machine with KVM that QEMU emulates; figures repeat
+    /// In the lab, a machine with KVM that QEMU emulates; measurements are repeatable
     Lab,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn probe(layout: &Layout) -> Result<Probe> {
     serde_json::from_str(&said).with_context(|| format!("reading the runner's probe {said:?}"))
 }
 
-/// The kind of KVM that figures come from: the lab's, unless this machine's is hardware or was asked for.
+/// The kind of KVM to measure on: the lab's, unless this machine's is hardware or was asked for.
 pub(crate) fn measured_on(layout: &Layout, on: On) -> Result<String> {
     if on == On::Lab {
         return Ok(LAB.to_owned());

@@ -1,7 +1,7 @@
-//! The lab: a machine with hardware-kind KVM, emulated by QEMU with an instruction clock, where figures repeat.
+//! The lab: a machine with hardware KVM, emulated by QEMU with an instruction clock, so that measurements are repeatable.
 //!
 //! Its initramfs holds our PID 1, whose payload is the runner, and the guest's kernel and initramfs as files. PID 1
-//! brings back what the runner says and its exit status through the same ports that a guest's PID 1 uses here.
+//! reports the runner's output and exit status through the same ports that a guest's PID 1 uses on this machine.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -26,8 +26,8 @@ use crate::machine::qemu::{self, Ended, Machine, judge};
 /// The profile of the lab's kernel.
 const PROFILE: &str = "lab";
 
-/// SVM and nested pages by TCG; one instruction is one nanosecond; idle time passes at once, and nothing of the clock
-/// is the host's, not even the date. Without the RTC the kernel would look for it for a second.
+/// TCG emulates SVM and nested paging. An instruction takes one nanosecond, idle time is skipped, and no clock depends on
+/// the host, not even the date. Without an RTC, the kernel would search for one for a second.
 pub(crate) const HARDWARE: [&str; 8] = [
     "-M",
     "microvm,accel=tcg,rtc=on,isa-serial=on",
@@ -39,17 +39,17 @@ pub(crate) const HARDWARE: [&str; 8] = [
     "base=2025-01-01,clock=vm",
 ];
 
-/// What that clock lets us tell a kernel, which would measure it in loops that QEMU takes a minute for: the TSC's rate by
-/// definition, that the PIT's interrupt works, and that the PIT does for timers, the local APIC's having no known rate.
+/// What follows from that clock. The kernel would otherwise measure it in loops, for which QEMU takes a minute. The TSC's rate
+/// is known and the PIT's interrupt works; the PIT is used for timers, since the rate of the local APIC's timer is unknown.
 pub(crate) const CLOCK: &str = "tsc=reliable tsc_early_khz=1000000 no_timer_check nolapic_timer";
 
-/// Messages only when something is wrong; they are shown when the lab fails.
+/// Quiet, so that the messages shown when the lab fails are about what went wrong.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
 
-/// What the lab needs beside the guest's memory, in MiB.
+/// What the lab needs in addition to the guest's memory, in MiB.
 const OVERHEAD_MIB: u64 = 768;
 
-/// What the lab's own start may add to a guest's timeout, by our clock.
+/// How long the lab itself may take to start, in real time.
 const START: Duration = Duration::from_secs(60);
 
 /// A run of the runner in the lab.
@@ -64,7 +64,7 @@ pub(crate) struct Run {
     pub(crate) options: Vec<OsString>,
     /// The guest's devices.
     pub(crate) devices: InLab,
-    /// The longest that the guest may run, in seconds of the lab's clock, and, with the lab's start, of ours.
+    /// How long the guest may run, in lab time; and, plus the lab's start, in real time.
     pub(crate) timeout: Duration,
     /// JSON on stdout.
     pub(crate) json: bool,
@@ -74,7 +74,7 @@ pub(crate) struct Run {
     pub(crate) stdout: Option<File>,
 }
 
-/// Builds the lab if need be, runs the runner in it, and gives the runner's exit status.
+/// Builds the lab if necessary, runs the runner in it, and returns the runner's exit status.
 pub(crate) fn run(
     layout: &Layout,
     ui: &Ui,
@@ -91,7 +91,7 @@ pub(crate) fn run(
         devices: run.devices.qemu.clone(),
         memory_mib: run.memory_mib,
         timeout: run.timeout,
-        // With --json, the runner in the lab keeps its program's output from stdout itself.
+        // With --json, the runner in the lab itself keeps its program's output off stdout.
         stdout: match &run.stdout {
             Some(file) => Box::new(file.try_clone()?),
             None => Box::new(io::stdout()),
@@ -110,21 +110,21 @@ pub(crate) struct Job {
     pub(crate) program: PathBuf,
     /// Its arguments.
     pub(crate) arguments: Vec<OsString>,
-    /// Other programs of this machine that it runs, at the same paths too.
+    /// Other programs that it runs, which have the same paths there as here.
     pub(crate) programs: Vec<PathBuf>,
-    /// Files it finds there, by paths from the root.
+    /// Files in the lab, by paths from its root.
     pub(crate) files: Vec<(String, Vec<u8>)>,
-    /// Options of QEMU for the devices that its guests are given.
+    /// QEMU's options for devices that its guests use.
     pub(crate) devices: Vec<OsString>,
     /// Memory for guests, in MiB.
     pub(crate) memory_mib: u64,
-    /// The longest that it may run.
+    /// How long it may run.
     pub(crate) timeout: Duration,
     /// Where its standard output goes.
     pub(crate) stdout: Box<dyn Write + Send>,
 }
 
-/// Builds the lab if need be, and runs a program in it.
+/// Builds the lab if necessary, and runs a program in it.
 pub(crate) fn execute(
     layout: &Layout,
     ui: &Ui,
@@ -168,7 +168,7 @@ pub(crate) fn execute(
     Ok(ended)
 }
 
-/// Runs a program in the lab that must succeed; gives what it printed, which goes nowhere else.
+/// Runs a program in the lab, which must succeed, and returns what it printed.
 pub(crate) fn printed(
     layout: &Layout,
     ui: &Ui,
@@ -186,7 +186,7 @@ pub(crate) fn printed(
     Ok(said)
 }
 
-/// What the runner finds in the lab.
+/// Files in the lab for the runner, and its arguments.
 struct Inside {
     files: Vec<(String, Vec<u8>)>,
     arguments: Vec<OsString>,
@@ -207,7 +207,7 @@ fn inside(run: &Run) -> Result<Inside> {
         option("--initrd", format!("lab/{number}.cpio"), read(initrd)?);
     }
     if let Some(payload) = &run.payload {
-        // A terminal stays here: the lab takes its input whole, before it starts.
+        // A terminal is not passed on, since the lab needs the whole input before it starts.
         let stdin = !io::stdin().is_terminal();
         if payload.in_guest().is_none() {
             let mut flags = run.devices.flags;

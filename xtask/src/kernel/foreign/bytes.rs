@@ -1,4 +1,4 @@
-//! Numbers in a file's bytes, little endian; none where the file ends.
+//! Reads little-endian numbers from bytes; `None` behind their end.
 
 pub(crate) fn u16_at(image: &[u8], at: usize) -> Option<u16> {
     bytes_at(image, at).map(u16::from_le_bytes)

@@ -1,4 +1,4 @@
-//! The vmlinux inside a bzImage, which is what distributions install as /boot/vmlinuz.
+//! Extracts the vmlinux from a bzImage, the format of /boot/vmlinuz.
 //!
 //! Source of the layout: Documentation/arch/x86/boot.rst of Linux, "The Real-Mode Kernel Header", protocol 2.08.
 
@@ -27,7 +27,7 @@ const SECTOR: usize = 512;
 /// The payload's last bytes say how large it is when decompressed.
 const TRAILER: usize = 4;
 
-/// Larger kernels are taken for damage.
+/// A larger size is taken as a sign of damage.
 const MAX_KERNEL: usize = 1 << 30;
 
 /// A compression: what it begins with, the program that undoes it, and Debian's package of that.
@@ -139,7 +139,7 @@ pub(crate) fn payload(file: &[u8]) -> Result<Payload<'_>> {
     })
 }
 
-/// Decompresses it; never more than it says it is.
+/// Decompresses it, up to the size that it claims to have.
 pub(crate) fn unpack(payload: &Payload<'_>) -> Result<Vec<u8>> {
     let Some(kind) = payload.compression else {
         return Ok(payload.bytes.to_vec());
@@ -157,7 +157,7 @@ pub(crate) fn unpack(payload: &Payload<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let limit = payload.size as u64 + 1;
     let read = thread::scope(|scope| {
-        // A program that does not read on has failed or was stopped: its output tells.
+        // A decompressor that stops reading has failed, or was stopped at the limit; its output shows which.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(payload.bytes)));
         // Dropping the pipe at the limit ends the program.
         stdout.map(|stdout| stdout.take(limit).read_to_end(&mut out))

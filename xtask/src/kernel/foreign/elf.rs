@@ -1,4 +1,4 @@
-//! An ELF file with a symbol table added, so that whoever reads symbols need not know where they came from.
+//! Adds a symbol table to an ELF file, so that readers of symbols need not know where they came from.
 
 use object::elf::{
     ELFCLASS64, ELFDATA2LSB, ELFMAG, FileHeader64, SHF_EXECINSTR, SHN_ABS, SHT_STRTAB, SHT_SYMTAB,
@@ -38,7 +38,7 @@ fn parse(file: &[u8]) -> Option<(&Header, &[Section])> {
 
 /// The file with these symbols; `None` if its section headers cannot be read.
 ///
-/// Everything is put behind what is there, the section headers too: offsets of segments stay as they are.
+/// Everything is appended, including the section headers, so the offsets of segments do not change.
 pub(crate) fn with_symbols(file: &[u8], symbols: &[Symbol]) -> Option<Vec<u8>> {
     let (header, old) = parse(file)?;
     let mut sections = old.to_vec();

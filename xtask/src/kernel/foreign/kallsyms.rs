@@ -1,4 +1,4 @@
-//! The symbols that a kernel keeps of itself (`CONFIG_KALLSYMS`), found in its image without any other help.
+//! Finds and decodes the symbols in a kernel image that has `CONFIG_KALLSYMS`.
 //!
 //! Source of the layout: scripts/kallsyms.c and kernel/kallsyms.c of Linux 4.20 to 6.12. Names are lists of tokens,
 //! of which there are 256; the tables lie behind one another, each aligned to 8 bytes, in one of two orders:
@@ -6,7 +6,7 @@
 //! - until 6.3: offsets, base, count, names, markers, (from 6.2 and late 6.1 on) order by name, tokens, token index;
 //! - since 6.4: count, names, markers, tokens, token index, offsets, base, order by name.
 //!
-//! The image may be damaged or made up: every step is bounded, and what does not fit together is no table.
+//! The image is untrusted. Every step is bounded, and tables that contradict each other are rejected.
 
 use super::bytes::{i32_at, u16_at, u32_at, u64_at};
 
@@ -278,11 +278,11 @@ fn relative(image: &[u8], offsets: usize, base: usize, count: usize) -> Option<V
         match u64::try_from(offset) {
             Ok(offset) if absolute => Some(offset),
             Ok(offset) => base.checked_add(offset),
-            // -1 stands for the base itself.
+            // -1 means the base itself.
             Err(_) => base.checked_add(u64::from(offset.unsigned_abs()) - 1),
         }
     };
     let addresses: Vec<u64> = offsets.into_iter().map(address).collect::<Option<_>>()?;
-    // The tables are sorted by address: whatever is not was something else.
+    // The tables are sorted by address; anything else is not a table.
     addresses.is_sorted().then_some(addresses)
 }

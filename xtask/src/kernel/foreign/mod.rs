@@ -1,5 +1,5 @@
-//! Kernels that we did not build: a distribution's bzImage, a vmlinux without symbols. The runner boots a vmlinux, and
-//! names come from a symbol table; so that is what they are made into.
+//! Kernels that we did not build, such as a distribution's bzImage or a vmlinux without symbols. The runner boots a vmlinux,
+//! and traces take names from its symbol table, so these kernels are converted to that.
 
 mod bytes;
 mod bzimage;
@@ -20,10 +20,10 @@ use crate::base::install;
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
 
-/// To be raised when what is made of a kernel changes.
+/// Increase this when the conversion changes, so that converted kernels in the cache are not used again.
 const VERSION: &[u8] = b"1";
 
-/// A vmlinux of this kernel, with symbols if it has any; the file itself where there is nothing to do.
+/// Converts a kernel to a vmlinux with symbols, as far as it has any. Returns the file itself if there is nothing to do.
 pub(crate) fn vmlinux(layout: &Layout, ui: &Ui, kernel: &Path, install: bool) -> Result<PathBuf> {
     let file = read(kernel)?;
     let packed = bzimage::is_bzimage(&file);

@@ -1,4 +1,4 @@
-//! Reading patches in git's form, and what `patch` says of them.
+//! Parses patches in git's format and the messages of patch(1).
 
 use std::collections::BTreeSet;
 use std::path::{Component, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) fn parse(text: &str) -> Result<(String, BTreeSet<PathBuf>)> {
     Ok((subject, files))
 }
 
-/// A patch is data: it may name files of the tree only.
+/// Patches are untrusted: they may only name files inside the tree.
 fn inside(name: &str) -> Result<PathBuf> {
     let path = PathBuf::from(name);
     if path
@@ -52,7 +52,7 @@ fn inside(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// Which file and which hunks, from what `patch` printed.
+/// Finds in the output of patch(1) which file and which hunks failed.
 pub(crate) fn explain(said: &str) -> Option<String> {
     let mut file = "";
     let mut told: Vec<String> = Vec::new();

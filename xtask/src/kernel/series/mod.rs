@@ -1,4 +1,4 @@
-//! The patch series, and what can be done with one.
+//! The patch series: reading it, applying it, and taking patches out of it.
 
 mod diff;
 mod patches;

@@ -1,8 +1,8 @@
-//! A patch series, and applying it to a tree: all of it or nothing.
+//! Reads a patch series and applies it to a tree, all of it or nothing.
 //!
 //! The files that the series touches are copied to a scratch directory and patched there, one patch after the other.
-//! Only when every hunk of every patch matched do the results replace the tree's files, each by a rename, so a file
-//! that another tree shares by a hard link keeps its content there.
+//! The results replace the tree's files only if every hunk of every patch matched. Each file is renamed into place, so one
+//! that another tree shares by a hard link keeps its old content there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -153,8 +153,8 @@ impl Patch {
 }
 
 impl Staged {
-    /// Puts the patched files into the tree. Everything is written beside its place before the first rename; a file
-    /// that is as it should be stays, with its time.
+    /// Moves the patched files into the tree. All of them are written beside their places before the first rename. A file
+    /// that needs no change is left alone and keeps its modification time.
     pub(crate) fn install(&self, tree: &Path) -> Result<()> {
         let mut written = Vec::new();
         let all = self
@@ -163,7 +163,7 @@ impl Staged {
             .try_for_each(|file| self.write_beside(tree, file, &mut written));
         if let Err(error) = all {
             for (aside, _) in &written {
-                // The error to report is the first one; a temporary file that stays says by its name what it is.
+                // Report the first error; a temporary file that stays behind can be recognised by its name.
                 let _ = fs::remove_file(aside);
             }
             return Err(error);
@@ -200,7 +200,7 @@ impl Staged {
     }
 }
 
-/// Copies of those of a tree's files that are there.
+/// Copies those of the files that the tree has.
 pub(super) fn copies(tree: &Path, files: &BTreeSet<PathBuf>) -> Result<tempfile::TempDir> {
     let scratch = tempfile::tempdir().context("creating a scratch directory")?;
     for file in files {
@@ -215,7 +215,7 @@ pub(super) fn copies(tree: &Path, files: &BTreeSet<PathBuf>) -> Result<tempfile:
     Ok(scratch)
 }
 
-/// Whether two files have the same content; one that is not there has none.
+/// Whether two files have the same content, a missing file being equal to none but a missing one.
 pub(super) fn same(one: &Path, other: &Path) -> Result<bool> {
     let read = |path: &Path| match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),

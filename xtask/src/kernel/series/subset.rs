@@ -1,4 +1,4 @@
-//! A series without some of its patches, for a tree that has all of them.
+//! Takes some patches of a series out of a tree that has all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::patches::{Patch, Series, Staged, copies, same};
 
-/// Two lines of context may differ, as patch(1) itself has it: what stands beside a patch does not need it.
+/// Up to two lines of context may differ, patch(1)'s default: a neighbouring change is no dependency.
 const CONTEXT: &str = "--fuzz=2";
 
 /// Patches that are taken out together with another one, by their numbers.
@@ -24,20 +24,20 @@ pub(crate) struct Unpatched<'a> {
 pub(crate) struct Subset {
     /// The patches that are left.
     pub(crate) series: Series,
-    /// Numbers of those that are not: what was asked for, and what does not apply or compile without that.
+    /// Numbers of the patches that were taken out: those asked for and those that depend on them.
     pub(crate) without: BTreeSet<String>,
     staged: Staged,
 }
 
 impl Patch {
-    /// Its number in the series: what its file's name begins with.
+    /// Its number in the series, with which its file name begins.
     pub(crate) fn number(&self) -> &str {
         self.name.split('-').next().unwrap_or_default()
     }
 }
 
 impl<'a> Unpatched<'a> {
-    /// Takes the whole series off copies of the files of a tree that has it.
+    /// Reverts the whole series in copies of the tree's files.
     pub(crate) fn of(series: &'a Series, tree: &Path) -> Result<Self> {
         let scratch = copies(tree, &series.files())?;
         for patch in series.patches().iter().rev() {
@@ -54,7 +54,7 @@ impl<'a> Unpatched<'a> {
         Ok(Self { series, scratch })
     }
 
-    /// The series without these patches, their companions, and those behind them that do not apply then.
+    /// The series without these patches, their companions, and later patches that no longer apply.
     pub(crate) fn without(
         &self,
         numbers: &BTreeSet<String>,
@@ -66,7 +66,7 @@ impl<'a> Unpatched<'a> {
             let subset = self.try_without(without)?;
             without = subset.without.clone();
             complete(&mut without, companions);
-            // Each round takes out more, so there are at most as many as patches.
+            // Each round takes out at least one more patch, so there are at most as many rounds as patches.
             if without == subset.without {
                 return Ok(subset);
             }
@@ -116,8 +116,8 @@ fn complete(without: &mut BTreeSet<String>, companions: &Companions) {
 }
 
 impl Subset {
-    /// Puts its files into a copy of `base`, the tree with the whole series. Those that are the same there are linked, so
-    /// that they are as old as base's objects; the others are new.
+    /// Puts its files into a copy of `base`, the tree with the whole series. Files that do not differ are hard links, so
+    /// that make finds them older than base's objects; the others are new.
     pub(crate) fn install(&self, base: &Path, copy: &Path) -> Result<()> {
         for file in &self.staged.files {
             let (from, to) = (base.join(file), copy.join(file));

@@ -11,11 +11,11 @@ use crate::base::failure;
 pub(crate) struct Ended {
     /// From QEMU's start to the ready doorbell; none if it never rang.
     pub(crate) ready: Option<Duration>,
-    /// What PID 1 said of its payload.
+    /// How the payload ended, as PID 1 reported it.
     pub(crate) verdict: Option<Verdict>,
-    /// It ran out of time and was stopped.
+    /// Whether it was killed at the timeout.
     pub(crate) timed_out: bool,
-    /// What QEMU and the guest's serial console said, for a report of failure.
+    /// Output of QEMU and of the guest's serial console, to explain a failure.
     pub(crate) said: String,
 }
 

@@ -1,7 +1,7 @@
-//! Counting a boot's instructions, exactly: QEMU with an instruction clock runs the kernel alone, without KVM.
+//! Counts the instructions of a boot exactly: QEMU runs the kernel without KVM, with an instruction clock.
 //!
-//! At the doorbell's port is QEMU's `pvpanic`, which stops the machine when the guest writes there (docs/specs/pvpanic.rst of
-//! QEMU: bit 0 of the byte, which the doorbell's has). Then QMP's `query-replay` tells how many instructions have run.
+//! QEMU's `pvpanic` device is at the doorbell's port and stops the machine when the guest writes there (docs/specs/pvpanic.rst
+//! of QEMU: bit 0 of the byte, which the doorbell sets). QMP's `query-replay` then returns the number of instructions.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -15,12 +15,12 @@ use jiffy_abi::port;
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
-/// A QEMU that is ended when we are done with it.
+/// A running QEMU, which is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended by itself needs neither.
+        // Both fail harmlessly if it has ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -36,24 +36,24 @@ pub(crate) struct Counted<'a> {
     pub(crate) initramfs: &'a Path,
     /// The kernel's command line.
     pub(crate) command_line: &'a str,
-    /// What the processor's random numbers begin with: those are what a boot's length varies with.
+    /// Seed of the processor's random numbers, which the length of a boot depends on.
     pub(crate) seed: u32,
     /// Memory in MiB.
     pub(crate) memory_mib: u64,
-    /// The longest that it may take, by our clock.
+    /// How long it may take, in real time.
     pub(crate) timeout: Duration,
 }
 
-/// Boots a kernel until PID 1 rings; gives the number of instructions, the firmware's few included.
+/// Boots a kernel until PID 1 rings the doorbell. Returns the number of instructions, including the firmware's few thousand.
 ///
 /// # Errors
-/// If it does not ring within the timeout, or ends without.
+/// If the guest does not ring within the timeout, or ends before.
 pub(crate) fn until_ready(boot: &Counted<'_>) -> Result<u64> {
     let mut qemu = start(boot)?;
     let output = qemu.0.stdout.take().context("QEMU without its stdout")?;
     let mut input = qemu.0.stdin.take().context("QEMU without its stdin")?;
     let (sender, lines) = mpsc::channel();
-    // Ends with QEMU, or when nobody listens.
+    // Ends when QEMU ends or nobody receives any more.
     thread::spawn(move || {
         BufReader::new(output)
             .lines()

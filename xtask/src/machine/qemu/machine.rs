@@ -1,6 +1,6 @@
-//! A machine that QEMU emulates, with the runner's ports: what the guest says arrives as if the runner had run it.
+//! Runs a machine in QEMU that has the same ports as in the runner, so the same guest reports through them.
 //!
-//! Each output port is a debug console connected to a socket of ours; a thread for each passes the bytes on.
+//! Each output port is a debug console on a Unix socket, which a thread reads.
 
 use std::ffi::OsString;
 use std::fs;
@@ -32,15 +32,15 @@ pub(crate) struct Machine<'a> {
     pub(crate) command_line: String,
     /// Memory in MiB.
     pub(crate) memory_mib: u64,
-    /// Starts again with the same memory when the guest resets it; otherwise that is its end.
+    /// Whether a reset restarts the machine with the same memory; otherwise it ends it.
     pub(crate) restarts: bool,
-    /// The longest that QEMU may run, by our clock.
+    /// How long QEMU may run, in real time.
     pub(crate) timeout: Duration,
     /// Where the program's standard output goes.
     pub(crate) stdout: Box<dyn Write + Send>,
 }
 
-/// Runs a machine to its end, its sockets in `scratch`.
+/// Runs a machine to its end, with its sockets in `scratch`.
 pub(crate) fn run(mut machine: Machine<'_>, scratch: &Path) -> Result<Ended> {
     let began = Instant::now();
     let stdout = std::mem::replace(&mut machine.stdout, Box::new(io::sink()));
@@ -51,7 +51,7 @@ pub(crate) fn run(mut machine: Machine<'_>, scratch: &Path) -> Result<Ended> {
     ];
     let report = Port::kept(scratch, "report", port::REPORT)?;
     let ready = Port::kept(scratch, "ready", port::READY)?;
-    // QEMU's UART drops what a socket does not take at once; a file takes everything.
+    // QEMU's UART drops bytes that a socket does not take immediately; a file takes everything.
     let console = scratch.join("console");
     let all = || ports.iter().chain([&report, &ready]);
 
@@ -67,7 +67,7 @@ pub(crate) fn run(mut machine: Machine<'_>, scratch: &Path) -> Result<Ended> {
     stdout.finish();
     stderr.finish();
     let (rung, report) = (ready.finish(), report.finish());
-    // A QEMU that did not start has made none.
+    // If QEMU did not start, there is no file.
     let console = fs::read(&console).unwrap_or_default();
     Ok(Ended {
         ready: (rung.bytes.first() == Some(&port::READY_BYTE))
@@ -129,13 +129,13 @@ fn command<'a>(
     Ok(command)
 }
 
-/// Waits for QEMU, which ends its standard error with its life; gives what it wrote there, and whether we ended it.
+/// Waits for QEMU to close its standard error. Returns what it wrote there, and whether it was killed at the timeout.
 fn wait(mut child: Child, timeout: Duration) -> Result<(String, bool)> {
     let (sender, ended) = mpsc::channel();
     let mut stderr = child.stderr.take().context("QEMU without its stderr")?;
     let reader = thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is what there is to show.
+        // On an error, show what was read before it.
         let _ = stderr.read_to_end(&mut bytes);
         let _ = sender.send(());
         String::from_utf8_lossy(&bytes).into_owned()

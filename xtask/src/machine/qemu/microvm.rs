@@ -1,4 +1,4 @@
-//! QEMU's microvm, the machine that Firecracker was the model for, without our runner.
+//! QEMU's microvm machine, without our runner.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -11,8 +11,8 @@ use super::ended::Ended;
 use super::machine::{self, Machine};
 use crate::base::files::write;
 
-/// A panic and a restart end the machine. Without KVM, the kernel counts some interrupts of the timer in a time that it
-/// measures by the host's processor, and panics ("IO-APIC + timer doesn't work") on a host that is busy.
+/// A panic or a restart ends the machine. Without KVM, the kernel checks the timer by counting its interrupts in a period of
+/// the host's clock; on a busy host that fails, and it panics with "IO-APIC + timer doesn't work".
 const COMMAND_LINE: &str = "panic=-1 reboot=t no_timer_check";
 
 /// A guest to boot in it.
@@ -21,7 +21,7 @@ pub(crate) struct Microvm<'a> {
     pub(crate) kernel: PathBuf,
     /// The initramfs.
     pub(crate) archive: &'a [u8],
-    /// Accelerator and devices of the machine, as QEMU's `-M` takes them behind its name.
+    /// Options of QEMU's `-M` after the machine's name: accelerator and on-board devices.
     pub(crate) options: &'a str,
     /// The processor, as QEMU's `-cpu` takes it.
     pub(crate) cpu: &'a str,
@@ -33,16 +33,16 @@ pub(crate) struct Microvm<'a> {
     pub(crate) words: &'a str,
     /// Memory in MiB.
     pub(crate) memory_mib: u64,
-    /// Starts again with the same memory when the guest resets it; otherwise that is its end.
+    /// Whether a reset restarts the machine with the same memory; otherwise it ends it.
     pub(crate) restarts: bool,
-    /// The longest that QEMU may run, by our clock.
+    /// How long QEMU may run, in real time.
     pub(crate) timeout: Duration,
     /// Where the program's standard output goes.
     pub(crate) stdout: Box<dyn Write + Send>,
 }
 
 impl Microvm<'_> {
-    /// Boots it to its end, its files in `scratch`.
+    /// Runs the machine to its end, with its files in `scratch`.
     pub(crate) fn run(self, scratch: &Path) -> Result<Ended> {
         let initramfs = scratch.join("initramfs.cpio");
         write(&initramfs, self.archive)?;

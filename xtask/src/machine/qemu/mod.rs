@@ -1,4 +1,4 @@
-//! QEMU: the machine that it emulates, counting a boot's instructions in it, and its microvm.
+//! QEMU: running a machine, counting a boot's instructions, and the microvm machine.
 
 mod ended;
 mod instructions;

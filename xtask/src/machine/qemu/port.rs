@@ -1,4 +1,4 @@
-//! One of the guest's output ports: QEMU's debug console on a socket, whose bytes are passed on or kept.
+//! An output port of the guest: a debug console of QEMU on a Unix socket, whose bytes are forwarded or kept.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-/// More than this of a port that we keep is not kept.
+/// The most bytes that are kept of a port.
 const KEPT: u64 = 1 << 20;
 
-/// What came through a port, and when the first byte did.
+/// The bytes from a port, and when the first one arrived.
 #[derive(Default)]
 pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Bytes go to a stream of ours at once.
+    /// Bytes are forwarded to a stream immediately.
     pub(super) fn passed_on(
         dir: &Path,
         name: &'static str,
@@ -38,7 +38,7 @@ impl Port {
         Self::new(dir, name, number, move |mut stream| {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = stream.read(&mut buffer) {
-                // A reader of ours that has gone away no longer cares; the guest goes on to its end.
+                // The guest runs on even if nobody reads its output any more.
                 let _ = to.write_all(&buffer[..read]).and_then(|()| to.flush());
             }
             Received::default()
@@ -53,7 +53,7 @@ impl Port {
             if let Ok(1) = stream.read(&mut byte) {
                 received.first = Some(Instant::now());
                 received.bytes.push(byte[0]);
-                // What came before an error is what there is.
+                // On an error, keep what came before it.
                 let _ = (&mut stream).take(KEPT).read_to_end(&mut received.bytes);
                 let _ = io::copy(&mut stream, &mut io::sink());
             }
@@ -82,9 +82,9 @@ impl Port {
         })
     }
 
-    /// Ends the wait for a QEMU that ended before it connected.
+    /// Ends the wait for a connection if QEMU ended before it connected.
     pub(super) fn release(&self) {
-        // Refused when QEMU was there first: then nothing waits.
+        // This fails if QEMU has connected; then nothing waits.
         drop(UnixStream::connect(&self.socket));
         let _ = fs::remove_file(&self.socket);
     }
