@@ -4,7 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../xtask/src/foreign/kallsyms.rs"]
+#[path = "../../xtask/src/kernel/foreign/bytes.rs"]
+mod bytes;
+#[path = "../../xtask/src/kernel/foreign/kallsyms.rs"]
 mod kallsyms;
 
 fuzz_target!(|noise: (Vec<u8>, Vec<u8>)| {

@@ -1,7 +1,5 @@
 //! Assembles and links the halting kernel.
 
-mod driver;
-
 use std::process::ExitCode;
 
 /// No libc, no start files, no dynamic loader, and a fixed address.
@@ -19,7 +17,6 @@ const ARGUMENTS: [&str; 7] = [
 ];
 
 fn main() -> ExitCode {
-    println!("cargo::rerun-if-changed=driver.rs");
     println!("cargo::rerun-if-changed=flat.ld");
-    driver::build("flat.S", "flat", &ARGUMENTS)
+    jiffy_cc::build("flat.S", "flat", &ARGUMENTS)
 }

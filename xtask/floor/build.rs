@@ -1,8 +1,5 @@
 //! Compiles the yardstick.
 
-#[path = "../../userland/flat/driver.rs"]
-mod driver;
-
 use std::process::ExitCode;
 
 /// Static, at a fixed address: nothing is loaded or relocated, and the lab has no libc.
@@ -16,6 +13,5 @@ const ARGUMENTS: [&str; 6] = [
 ];
 
 fn main() -> ExitCode {
-    println!("cargo::rerun-if-changed=../../userland/flat/driver.rs");
-    driver::build("floor.c", "floor", &ARGUMENTS)
+    jiffy_cc::build("floor.c", "floor", &ARGUMENTS)
 }

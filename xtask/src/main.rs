@@ -1,43 +1,18 @@
-//! The commands of the repository. Each is a file; this is their table of contents.
+//! The commands of the repository: what each is called, and where it is.
 
-mod bench;
-mod boot;
-mod build;
-mod cache;
-mod collect;
-mod config;
-mod devices;
-mod diff;
-mod digest;
-mod doctor;
-mod failure;
-mod foreign;
+mod base;
+mod command;
 mod guest;
-mod install;
 mod kernel;
-mod kvm;
-mod lab;
-mod layout;
-mod make;
-mod patch;
-mod payload;
-mod prove;
-mod qemu;
-mod rootfs;
-mod series;
-mod source;
-mod test;
-mod trace;
-mod tree;
-mod ui;
-mod units;
-mod userland;
+mod machine;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::layout::Layout;
+use crate::base::failure;
+use crate::base::layout::Layout;
+use crate::command::{bench, bindings, boot, build, doctor, patch, prove, test, trace};
 
 /// Boot Linux microVMs fast: build the kernel, PID 1 and runner, boot them, test them.
 #[derive(Parser)]
@@ -63,6 +38,8 @@ enum Command {
     Test(test::TestOptions),
     /// Boot a kernel that checks itself, in many ways, and look for what it complains of
     Prove(prove::ProveOptions),
+    /// Generate what Rust reads of the kernel's headers, or check what was generated
+    Bindings(bindings::BindingsOptions),
     /// The patch series for a kernel tree of your own
     Patch(patch::PatchOptions),
 }
@@ -77,6 +54,7 @@ fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(&layout, options),
         Command::Test(options) => test::run(&layout, options),
         Command::Prove(options) => prove::run(&layout, options),
+        Command::Bindings(options) => bindings::run(&layout, options).map(success),
         Command::Patch(options) => patch::run(&layout, options).map(success),
     });
     done.unwrap_or_else(|error| failure::report(&error))

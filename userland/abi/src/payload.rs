@@ -112,8 +112,12 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
+    fn number(strings: &[&[u8]]) -> u32 {
+        u32::try_from(strings.len()).unwrap()
+    }
+
     fn file(flags: u32, args: &[&[u8]], env: &[&[u8]]) -> Vec<u8> {
-        let mut file = header(flags, args.len() as u32, env.len() as u32).to_vec();
+        let mut file = header(flags, number(args), number(env)).to_vec();
         for string in args.iter().chain(env) {
             file.extend_from_slice(string);
             file.push(0);

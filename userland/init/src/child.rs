@@ -1,4 +1,7 @@
 //! Starting the payload: pipes, a process, its program.
+//!
+//! unsafe lives here because a copy of the process is made and given a program.
+#![allow(unsafe_code)]
 
 use crate::{failed, payload::Payload, ports, signals, sys};
 use core::ffi::CStr;

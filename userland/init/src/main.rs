@@ -49,6 +49,11 @@ fn run(payload: &payload::Payload<'_>) -> Result<Verdict, Verdict> {
 }
 
 /// Makes the verdict for an error at `stage`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "error numbers are from 1 to 4095"
+)]
 fn failed(stage: Stage) -> impl Fn(Errno) -> Verdict {
     move |errno| Verdict::Error(stage, errno.raw_os_error() as u16)
 }

@@ -1,4 +1,7 @@
 //! What to run: the payload file of the initramfs.
+//!
+//! unsafe lives here because the file is mapped.
+#![allow(unsafe_code)]
 
 use crate::failed;
 use core::ffi::CStr;
@@ -36,6 +39,11 @@ pub(crate) fn find() -> Result<Option<Payload<'static>>, Verdict> {
 
 fn map() -> rustix::io::Result<&'static [u8]> {
     let file = open(PATH, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a file's size, and the machine has 64 bits"
+    )]
     let bytes = fstat(&file)?.st_size as usize;
     // SAFETY: a fresh private mapping of a file that nobody writes, never unmapped; an empty file is refused.
     unsafe {

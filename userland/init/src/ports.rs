@@ -1,4 +1,7 @@
 //! I/O ports, the one way out of the guest. [`crate::doorbell::ring`] has asked the kernel for them.
+//!
+//! unsafe lives here because I/O ports have instructions of their own.
+#![allow(unsafe_code)]
 
 use core::arch::asm;
 use core::mem::MaybeUninit;

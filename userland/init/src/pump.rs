@@ -63,6 +63,7 @@ fn drain(pipe: &Option<OwnedFd>, port: u16) -> Result<(), Verdict> {
     let Some(end) = pipe else {
         return Ok(());
     };
+    #[expect(clippy::cast_possible_truncation, reason = "the machine has 64 bits")]
     let mut rest = ioctl_fionread(end).map_err(failed(Stage::Wait))? as usize;
     while rest > 0 {
         match copy(end, port) {

@@ -18,6 +18,11 @@ pub(crate) fn all(payload: Pid) -> Result<Option<Verdict>, Verdict> {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "wait(2) has eight bits for an exit status and seven for a signal"
+)]
 fn read(status: WaitStatus) -> Verdict {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(status), _) => Verdict::Exit(status as u8),

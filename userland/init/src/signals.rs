@@ -36,7 +36,7 @@ pub(crate) fn wait(payload: Pid, milliseconds: Option<u32>) {
     let Ok(number) = sys::wait_for_signal(FORWARDED | NEWS, milliseconds) else {
         return; // the time is over
     };
-    if let Some(signal) = Signal::from_named_raw(number as i32)
+    if let Some(signal) = Signal::from_named_raw(number.cast_signed())
         && FORWARDED & bit(signal) != 0
     {
         // A payload that has just ended needs no signal.

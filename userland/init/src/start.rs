@@ -1,5 +1,8 @@
 //! What libc and std would bring: the entry point, the memory functions that compiled code calls, and the end of a
 //! panic.
+//!
+//! unsafe lives here because the entry point and the memory functions are what compiled code stands on.
+#![allow(unsafe_code)]
 
 use core::arch::{asm, naked_asm};
 use core::panic::PanicInfo;
@@ -54,6 +57,11 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, bytes: usize) -> *mut
 }
 
 #[unsafe(no_mangle)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "C's memset takes a byte as an int"
+)]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, bytes: usize) -> *mut u8 {
     // SAFETY: the caller promises `bytes` writable at `to`.
     unsafe {

@@ -1,4 +1,7 @@
 //! The payload's standard input, fetched from the runner.
+//!
+//! unsafe lives here because of a buffer that is not initialised, what the runner has written is read.
+#![allow(unsafe_code)]
 
 use crate::ports;
 use core::mem::MaybeUninit;

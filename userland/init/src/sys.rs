@@ -1,4 +1,13 @@
 //! The system calls that rustix leaves to a libc or does not have. Numbers and constants are linux-raw-sys's.
+//!
+//! unsafe lives here because system calls are made here.
+#![allow(unsafe_code)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a register holds what the call says, whatever its type here"
+)]
 
 use core::arch::asm;
 use core::ffi::CStr;

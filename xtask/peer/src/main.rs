@@ -13,6 +13,7 @@
 
 mod capabilities;
 mod pty;
+mod sys;
 mod terminal;
 mod vsock;
 
@@ -148,7 +149,7 @@ fn pattern() -> impl Iterator<Item = u8> {
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;
-        state as u8
+        state.to_le_bytes()[0]
     })
 }
 

@@ -11,6 +11,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::ptr;
 
+use crate::sys::checked;
+
 /// Our end, and the other until a program has it.
 pub(crate) struct Pty {
     ours: File,
@@ -56,6 +58,7 @@ impl Pty {
         };
         // SAFETY: the call reads the structure.
         checked(unsafe { libc::ioctl(self.ours.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })
+            .map(drop)
     }
 
     /// Its modes.
@@ -85,7 +88,7 @@ impl Pty {
         let child = unsafe {
             command.pre_exec(|| {
                 checked(libc::setsid())?;
-                checked(libc::ioctl(0, libc::TIOCSCTTY, 0))
+                checked(libc::ioctl(0, libc::TIOCSCTTY, 0)).map(drop)
             })
         }
         .spawn()?;
@@ -95,7 +98,7 @@ impl Pty {
     /// Sends SIGTERM to the program.
     pub(crate) fn terminate(&self, child: &Child) -> io::Result<()> {
         // SAFETY: touches no memory.
-        checked(unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) })
+        checked(unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) }).map(drop)
     }
 }
 
@@ -113,11 +116,4 @@ impl Write for Pty {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn checked(result: libc::c_int) -> io::Result<()> {
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }

@@ -9,6 +9,16 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr;
 
+use crate::sys::checked;
+
+#[expect(clippy::cast_possible_truncation, reason = "a constant that fits")]
+const FAMILY: libc::sa_family_t = libc::AF_VSOCK as libc::sa_family_t;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a structure's size that fits"
+)]
+const LENGTH: libc::socklen_t = mem::size_of::<libc::sockaddr_vm>() as libc::socklen_t;
+
 /// A socket that listens at a port.
 pub(crate) fn listen(port: u32) -> io::Result<File> {
     let socket = socket()?;
@@ -47,7 +57,7 @@ pub(crate) fn connect(port: u32) -> io::Result<File> {
 /// Says that no more will be said.
 pub(crate) fn end_output(stream: &File) -> io::Result<()> {
     // SAFETY: touches no memory.
-    checked(unsafe { libc::shutdown(stream.as_raw_fd(), libc::SHUT_WR) }).map(|_| ())
+    checked(unsafe { libc::shutdown(stream.as_raw_fd(), libc::SHUT_WR) }).map(drop)
 }
 
 fn socket() -> io::Result<File> {
@@ -65,14 +75,7 @@ fn socket() -> io::Result<File> {
 fn address(cid: u32, port: u32) -> (libc::sockaddr_vm, libc::socklen_t) {
     // SAFETY: plain data.
     let mut address: libc::sockaddr_vm = unsafe { mem::zeroed() };
-    address.svm_family = libc::AF_VSOCK as libc::sa_family_t;
+    address.svm_family = FAMILY;
     (address.svm_cid, address.svm_port) = (cid, port);
-    (address, mem::size_of_val(&address) as libc::socklen_t)
-}
-
-fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
+    (address, LENGTH)
 }

@@ -1,24 +1,26 @@
-//! Variants of a kernel, to be measured beside it: some files, answers or compiler's options differ.
+//! Builds variants of a kernel to compare it with: other patches, configuration or compiler options.
 //!
-//! Each is built in a copy of the tree and starts with a copy of the build directory, so that only what differs is
-//! compiled, and no variant has anything of the one before it.
+//! Each variant is built in a copy of the tree and starts with a copy of the build directory. So only what differs is
+//! compiled, and nothing of the previous variant remains.
 
 use std::cell::Cell;
 use std::fs::{self, File};
 
 use anyhow::{Context, Result};
 
-use super::{Kernel, Recipe, cached_as, compile, copy_build, forget_half_built, keep};
-use crate::cache::Cache;
-use crate::series::{Series, Subset};
-use crate::source::Source;
-use crate::tree::{self, Tree};
-use crate::ui::Ui;
+use crate::base::cache::Cache;
+use crate::base::ui::Ui;
+use crate::kernel::compile::{
+    Kernel, Recipe, cached_as, compile, copy_build, forget_half_built, keep,
+};
+use crate::kernel::series::{Series, Subset};
+use crate::kernel::source::Source;
+use crate::kernel::tree::{self, Tree};
 
-/// The cache's kind of such kernels.
+/// The cache's kind for variants.
 const KIND: &str = "variants";
 
-/// How many of them stay: those of two profiles, some ten MiB each.
+/// How many stay in the cache: those of two profiles, about 10 MiB each.
 const KEPT: usize = 160;
 
 /// A copy of a kernel's tree, to build variants in.
@@ -27,13 +29,13 @@ pub(crate) struct Workshop<'a> {
     cache: &'a Cache,
     base: Tree,
     copy: Tree,
-    /// Whether the kernel with everything has been seen to be there.
+    /// Whether the objects of the complete kernel are known to be up to date.
     ready: Cell<bool>,
-    /// The copy is ours alone: its files change.
+    /// Exclusive, since building a variant changes the copy's files.
     _lock: File,
 }
 
-/// The variant with this key, when it has been built before.
+/// The variant with this key, if it is in the cache.
 pub(crate) fn cached(cache: &Cache, key: &str) -> Result<Option<Kernel>> {
     cached_as(cache, KIND, key)
 }
@@ -91,8 +93,8 @@ impl<'a> Workshop<'a> {
         Ok(Kernel { entry })
     }
 
-    /// Sees to it once that the build directory is that of the kernel with everything: that kernel may be in the cache
-    /// while its objects are gone, or are those of another configuration.
+    /// Builds the complete kernel once, even if it is in the cache: its build directory, which variants are copied from, may
+    /// be missing or belong to another configuration.
     fn prepare(&self, whole: &Recipe<'_>) -> Result<()> {
         if self.ready.get() {
             return Ok(());

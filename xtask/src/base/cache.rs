@@ -1,0 +1,300 @@
+//! A cache of everything that takes long to make, in `$XDG_CACHE_HOME/jiffy`.
+//!
+//! ```text
+//! KIND/KEY        a complete entry. Kinds: downloads, trees, kernels, variants
+//! tmp/KIND-KEY    an entry being made, renamed to its place when it is complete
+//! locks/NAME      flock: exclusive while KIND-KEY is made, shared while it is used
+//! sums/...        SHA-256 of files seen before, by path, size and change time
+//! ```
+//! A build that is killed leaves its tmp directory but loses its lock, so the next build removes the directory.
+
+use std::env;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::base::digest;
+use crate::base::files::{make_dir, write};
+
+/// An open cache.
+pub(crate) struct Cache {
+    root: PathBuf,
+}
+
+/// An entry in use, which is not removed as long as this lives.
+pub(crate) struct Entry {
+    path: PathBuf,
+    temporary: bool,
+    _lock: File,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.temporary {
+            // What cannot be removed now is removed by a later build.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+impl Entry {
+    /// Where the entry is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Cache {
+    /// Opens the user's cache and removes what killed builds left in it.
+    pub(crate) fn open() -> Result<Self> {
+        let base = env::var_os("XDG_CACHE_HOME")
+            .filter(|dir| Path::new(dir).is_absolute())
+            .map(PathBuf::from)
+            .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+            .ok_or_else(|| anyhow!("neither XDG_CACHE_HOME nor HOME says where the cache is"))?;
+        Self::at(base.join("jiffy"))
+    }
+
+    fn at(root: PathBuf) -> Result<Self> {
+        let cache = Self { root };
+        for dir in ["tmp", "locks", "sums"] {
+            make_dir(&cache.root.join(dir))?;
+        }
+        cache.sweep()?;
+        Ok(cache)
+    }
+
+    /// The entry, made by `make` in an empty directory when it is not there yet.
+    pub(crate) fn entry(
+        &self,
+        kind: &str,
+        key: &str,
+        make: impl Fn(&Path) -> Result<()>,
+    ) -> Result<Entry> {
+        let path = self.root.join(kind).join(key);
+        let name = format!("{kind}-{key}");
+        let lock = self.lock_file(&name)?;
+        loop {
+            // Shared, so that builds of different profiles use one source tree side by side.
+            lock.lock_shared().context(lock_failed(&name))?;
+            if path.exists() {
+                break;
+            }
+            lock.unlock().context(lock_failed(&name))?;
+            lock.lock().context(lock_failed(&name))?;
+            if !path.exists() {
+                self.make(kind, &name, &path, &make)?;
+            }
+            lock.unlock().context(lock_failed(&name))?;
+        }
+        // The time of last use decides what is pruned first. A cache that cannot be stamped still works.
+        let _ = File::open(&path).and_then(|dir| dir.set_modified(SystemTime::now()));
+        Ok(Entry {
+            path,
+            temporary: false,
+            _lock: lock,
+        })
+    }
+
+    fn make(
+        &self,
+        kind: &str,
+        name: &str,
+        path: &Path,
+        make: &impl Fn(&Path) -> Result<()>,
+    ) -> Result<()> {
+        make_dir(&self.root.join(kind))?;
+        let aside = self.root.join("tmp").join(name);
+        make_dir(&aside)?;
+        let made = make(&aside).and_then(|()| {
+            fs::rename(&aside, path)
+                .with_context(|| format!("moving a finished {kind} entry to {}", path.display()))
+        });
+        if made.is_err() {
+            // Report the error that stopped us; the next build removes what is left.
+            let _ = fs::remove_dir_all(&aside);
+        }
+        made
+    }
+
+    /// A directory for this process alone, removed when it is dropped or, if the process is killed, by a later build.
+    pub(crate) fn scratch(&self) -> Result<Entry> {
+        let name = format!("scratch-{}", std::process::id());
+        let lock = self.lock(&name)?;
+        let path = self.root.join("tmp").join(&name);
+        make_dir(&path)?;
+        Ok(Entry {
+            path,
+            temporary: true,
+            _lock: lock,
+        })
+    }
+
+    /// Whether the entry is there.
+    pub(crate) fn has(&self, kind: &str, key: &str) -> bool {
+        self.root.join(kind).join(key).exists()
+    }
+
+    /// An exclusive lock of this name, held until it is dropped.
+    pub(crate) fn lock(&self, name: &str) -> Result<File> {
+        let lock = self.lock_file(name)?;
+        lock.lock().context(lock_failed(name))?;
+        Ok(lock)
+    }
+
+    /// Removes all but the `keep` last used entries of a kind that nobody is using.
+    pub(crate) fn prune(&self, kind: &str, keep: usize) -> Result<()> {
+        let mut entries: Vec<(SystemTime, PathBuf)> = list(&self.root.join(kind))?
+            .into_iter()
+            .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+            .collect();
+        entries.sort();
+        entries.reverse();
+        for (_, path) in entries.into_iter().skip(keep) {
+            let key = path.file_name().unwrap_or_default().to_string_lossy();
+            self.remove_unused(&format!("{kind}-{key}"), &path)?;
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of a file, remembered until its size or change time differs.
+    pub(crate) fn sha256(&self, file: &Path) -> Result<String> {
+        let stat = digest::stat(file)?;
+        let name = digest::of(&[stat.as_bytes()]);
+        let memo = self.root.join("sums").join(name);
+        if let Ok(sum) = fs::read_to_string(&memo) {
+            return Ok(sum);
+        }
+        let sum = digest::file(file)?;
+        write(&memo, sum.as_bytes())?;
+        Ok(sum)
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
+        let path = self.root.join("locks").join(name);
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))
+    }
+
+    fn sweep(&self) -> Result<()> {
+        for path in list(&self.root.join("tmp"))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            self.remove_unused(&name, &path)?;
+        }
+        Ok(())
+    }
+
+    fn remove_unused(&self, name: &str, path: &Path) -> Result<()> {
+        let lock = self.lock_file(name)?;
+        match lock.try_lock() {
+            Ok(()) => remove(path),
+            Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(error).context(lock_failed(name)),
+        }
+    }
+}
+
+fn lock_failed(name: &str) -> String {
+    format!("locking the cache's {name}")
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let reading = || format!("reading {}", dir.display());
+    match fs::read_dir(dir) {
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()).with_context(reading))
+            .collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(reading),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    removed.with_context(|| format!("sweeping {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("jiffy")).unwrap();
+        (dir, cache)
+    }
+
+    #[test]
+    fn an_entry_is_made_once_by_many() {
+        let (_dir, cache) = cache();
+        let made = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let entry = cache
+                        .entry("trees", "k", |aside| {
+                            made.fetch_add(1, Ordering::SeqCst);
+                            fs::write(aside.join("f"), "whole")?;
+                            Ok(())
+                        })
+                        .unwrap();
+                    assert_eq!(fs::read(entry.path().join("f")).unwrap(), b"whole");
+                });
+            }
+        });
+        assert_eq!(made.into_inner(), 1);
+    }
+
+    #[test]
+    fn a_failed_entry_leaves_nothing() {
+        let (_dir, cache) = cache();
+        let failed = cache.entry("trees", "k", |aside| {
+            fs::write(aside.join("half"), "")?;
+            Err(anyhow!("no space"))
+        });
+        assert!(failed.is_err());
+        assert!(!cache.has("trees", "k"));
+        assert!(list(&cache.root.join("tmp")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn leftovers_are_swept_unless_in_the_making() {
+        let (_dir, cache) = cache();
+        let tmp = cache.root.join("tmp");
+        for name in ["trees-dead", "trees-live"] {
+            make_dir(&tmp.join(name)).unwrap();
+        }
+        let live = cache.lock("trees-live").unwrap();
+        cache.sweep().unwrap();
+        assert_eq!(list(&tmp).unwrap(), [tmp.join("trees-live")]);
+        drop(live);
+        cache.sweep().unwrap();
+        assert!(list(&tmp).unwrap().is_empty());
+    }
+
+    #[test]
+    fn pruning_spares_what_is_in_use() {
+        let (_dir, cache) = cache();
+        let used = cache.entry("trees", "a", |_| Ok(())).unwrap();
+        for key in ["b", "c", "d"] {
+            cache.entry("trees", key, |_| Ok(())).unwrap();
+        }
+        cache.prune("trees", 2).unwrap();
+        let there = ["a", "b", "c", "d"].map(|key| cache.has("trees", key));
+        assert_eq!(there, [true, false, true, true]);
+        drop(used);
+    }
+}

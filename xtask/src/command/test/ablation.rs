@@ -1,0 +1,95 @@
+//! What is taken out is missing: a patch whose removal compiles one file, and a word of the runner's.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::check::{Check, Context};
+use super::command::Run;
+
+/// A CPUID leaf asked for again and again is an exit each time: 0009 took away some 70.
+const EXITS: std::ops::Range<f64> = 30.0..150.0;
+
+/// By how many instructions a boot without 0009 differs, more or fewer: some, since it is another kernel, and not many.
+const INSTRUCTIONS: std::ops::Range<f64> = 1.0..20_000.0;
+
+/// Pages that are only touched to be cleared, which `memblock=zeroed` spares a boot of 16 GiB.
+const PAGES: std::ops::Range<f64> = 2000.0..10_000.0;
+
+/// A build of one file and a link, and two boots of each kernel, on a busy machine.
+const SECONDS: u64 = 300;
+
+/// The rows.
+pub(crate) fn checks() -> Vec<Check> {
+    vec![Check::new("lab/min/ablation", check)]
+}
+
+fn check(context: &Context<'_>) -> Result<()> {
+    let words = "bench --suite ablation --profile min --runs 1 --json --only 0009,memblock-16G";
+    let args = words.split(' ').chain(context.source.arguments());
+    let ran = Run::xtask(args)?.timeout(SECONDS).run(context)?;
+    let report = ran.ended_with(0)?.json()?;
+    // No patch builds upon it; were one taken out along, the figure would be of both.
+    ensure!(
+        row(&report, "0009")?["with"] == serde_json::json!([]),
+        "0009 is not taken out alone"
+    );
+    let patch = change(&report, "0009")?;
+    ensure!(
+        EXITS.contains(&patch.exits),
+        "without 0009 there are {} exits more",
+        patch.exits
+    );
+    // Of the two, only the patch changes the kernel.
+    let word = change(&report, "memblock-16G")?;
+    ensure!(
+        PAGES.contains(&word.pages),
+        "without memblock=zeroed {} pages more are touched",
+        word.pages
+    );
+    ensure!(word.bytes == 0.0, "another kernel was booted for a word");
+    ensure!(
+        patch.lab_us > 0.0 && word.lab_us > 0.0,
+        "the boot is no slower without: {} and {} lab µs",
+        patch.lab_us,
+        word.lab_us
+    );
+    let more = patch.instructions.context("0009 has no instructions")?;
+    ensure!(
+        INSTRUCTIONS.contains(&more.abs()),
+        "without 0009 there are {more} instructions more"
+    );
+    Ok(())
+}
+
+/// What a row changes.
+struct Change {
+    lab_us: f64,
+    /// Not counted with more memory than usual.
+    instructions: Option<f64>,
+    exits: f64,
+    pages: f64,
+    bytes: f64,
+}
+
+fn row<'a>(report: &'a Value, name: &str) -> Result<&'a Value> {
+    let rows = report["rows"].as_array().context("no rows")?;
+    rows.iter()
+        .find(|row| row["name"] == name)
+        .with_context(|| format!("no row {name} in {report}"))
+}
+
+fn change(report: &Value, name: &str) -> Result<Change> {
+    let row = row(report, name)?;
+    let number = |name: &str| {
+        row["change"][name]
+            .as_f64()
+            .with_context(|| format!("no {name} in {row}"))
+    };
+    Ok(Change {
+        lab_us: number("to_ready_us")?,
+        instructions: row["change"]["instructions"].as_f64(),
+        exits: number("exits")?,
+        pages: number("pages")?,
+        bytes: number("kernel_bytes")?,
+    })
+}

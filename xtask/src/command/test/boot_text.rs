@@ -1,0 +1,35 @@
+//! The list of functions that our kernels are built with, against what a boot runs.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, ensure};
+
+use super::check::{Check, Context};
+use super::traces::trace;
+use crate::kernel::config::Config;
+
+/// The profile that boots.
+const PROFILE: &str = "min";
+
+/// The row.
+pub(crate) fn checks() -> Vec<Check> {
+    vec![Check::new("trace/boot text", listed)]
+}
+
+/// What a boot needs is what the kernels are built with, but for what chance brings: a timer's interrupt here or there.
+fn listed(context: &Context<'_>) -> Result<()> {
+    let ran = trace(context, PROFILE, &["--boot-text"])?.run(context)?;
+    let needed: Vec<&str> = ran.ended_with(0)?.stdout.lines().collect();
+    ensure!(needed.len() > 1_000, "{} functions", needed.len());
+    let config = Config::profile(&context.layout.patches("config"), PROFILE)?;
+    let known: HashSet<&str> = config.boot_text().lines().collect();
+    let missing: Vec<_> = needed
+        .iter()
+        .filter(|name| !known.contains(*name))
+        .collect();
+    ensure!(
+        missing.len() * 100 <= needed.len(),
+        "boot-text lacks {missing:?}"
+    );
+    Ok(())
+}

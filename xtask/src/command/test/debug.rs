@@ -1,0 +1,60 @@
+//! A kernel that checks itself finds nothing wrong. What this row leaves out is in `ci/debug-kernel`, which a person runs.
+
+use anyhow::Result;
+
+use super::check::{Check, Context};
+use super::command::Run;
+
+/// Compiling the kernel, and booting it in QEMU.
+const TIMEOUT: u64 = 2400;
+
+/// What is run: with several processors, all that the other kernel has and locks that are real.
+const KERNEL: [&str; 7] = [
+    "prove",
+    "--profile",
+    "check-smp",
+    "--cpus",
+    "2",
+    "--memory",
+    "256M",
+];
+
+/// Of the rows of ci/guest/prove.c those that differ: for each way to what may be postponed, one.
+const ROWS: [&str; 22] = [
+    "smoke",
+    "memory/pagetypeinfo",
+    "memory/kpage",
+    "memory/compaction",
+    "memory/huge",
+    "memory/counters",
+    "memory/watermarks",
+    "memory/hunger",
+    "memory/holes",
+    "memory/too-much",
+    "processors/",
+    "trees/look-ups",
+    "trees/at-once",
+    "trees/events",
+    "network/doors",
+    "network/nobody",
+    "network/families",
+    "network/missing",
+    "network/io_uring",
+    "network/killed",
+    "network/namespaces",
+    "network/sysctl-list",
+];
+
+/// The rows.
+pub(crate) fn checks() -> Vec<Check> {
+    vec![Check::new("debug/smp", debug).long()]
+}
+
+fn debug(context: &Context<'_>) -> Result<()> {
+    let words = KERNEL.into_iter().chain(context.source.arguments());
+    Run::xtask(words.chain(ROWS))?
+        .timeout(TIMEOUT)
+        .run(context)?
+        .ended_with(0)?;
+    Ok(())
+}

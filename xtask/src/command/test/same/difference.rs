@@ -1,0 +1,17 @@
+//! What is not the same in two kernels.
+
+use std::fmt;
+
+/// What is not the same, and how.
+pub(crate) struct Difference {
+    /// The path, or the name of a measurement.
+    pub(crate) path: String,
+    /// With which memory, when, and what each kernel says.
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)
+    }
+}

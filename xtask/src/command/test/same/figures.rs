@@ -1,0 +1,253 @@
+//! What a kernel tells in /proc, as figures: which of them are counts of memory, which follow from its size, and which no two
+//! boots have alike.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+
+/// What no two boots have alike: counters, times, random numbers, process IDs, addresses, names of builds. That it is there
+/// is compared.
+const BY_NATURE: [&str; 16] = [
+    "/proc/sys/fs/aio-nr",
+    "/proc/sys/fs/dentry-state",
+    "/proc/sys/fs/file-nr",
+    "/proc/sys/fs/inode-nr",
+    "/proc/sys/fs/inode-state",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/kernel/pty/nr",
+    "/proc/sys/kernel/random/boot_id",
+    "/proc/sys/kernel/random/uuid",
+    "/proc/sys/net/netfilter/nf_conntrack_count",
+    "/sys/fs/cgroup/cgroup.procs",
+    "/sys/fs/cgroup/cgroup.threads",
+    "/sys/fs/cgroup/cpu.stat",
+    "/sys/fs/cgroup/memory.stat",
+    "/sys/kernel/notes",
+    "/sys/kernel/vmcoreinfo",
+];
+
+/// What is sized by memory, of which a kernel of another size leaves a little more or less.
+const SIZED: [&str; 16] = [
+    "/proc/sys/fs/epoll/max_user_watches",
+    "/proc/sys/fs/file-max",
+    "/proc/sys/fs/inotify/max_user_watches",
+    "/proc/sys/kernel/threads-max",
+    "/proc/sys/net/ipv4/inet_peer_threshold",
+    "/proc/sys/net/ipv4/tcp_max_orphans",
+    "/proc/sys/net/ipv4/tcp_mem",
+    "/proc/sys/net/ipv4/tcp_rmem",
+    "/proc/sys/net/ipv4/tcp_wmem",
+    "/proc/sys/net/ipv4/udp_mem",
+    "/proc/sys/user/",
+    "/proc/sys/vm/admin_reserve_kbytes",
+    "/proc/sys/vm/min_free_kbytes",
+    "/proc/sys/vm/user_reserve_kbytes",
+    "/proc/1/limits/",
+    "/proc/self/limits/",
+];
+
+/// A page's, in KiB.
+const PAGE_KIB: f64 = 4.0;
+
+/// A page block's.
+const BLOCK_KIB: f64 = 2048.0;
+
+/// How a value is compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Exact,
+    /// Numbers within a share and the noise.
+    Sized,
+    /// A number of so many KiB each, within the noise.
+    Memory(f64),
+    /// Not.
+    ByNature,
+}
+
+/// A path, behind which a figure of several has a name; what the kernel tells there; and how that is compared.
+pub(super) type Figure = (String, String, Kind);
+
+/// The figures of a file.
+pub(super) fn figures(path: &str, value: &str) -> Result<Vec<Figure>> {
+    Ok(match path {
+        "sysinfo" => words(path, value, Kind::Memory(1.0)),
+        "/proc/meminfo" => meminfo(path, value),
+        "/proc/vmstat" => vmstat(path, value),
+        "/proc/zoneinfo" => zoneinfo(path, value),
+        "/proc/buddyinfo" => buddyinfo(path, value)?,
+        "/proc/pagetypeinfo" => pagetypeinfo(path, value)?,
+        _ if path.ends_with("/limits") => limits(path, value),
+        _ => vec![(path.to_owned(), value.to_owned(), kind(path))],
+    })
+}
+
+fn kind(path: &str) -> Kind {
+    let is_of = |list: &[&str]| list.iter().any(|one| path.starts_with(one));
+    if is_of(&BY_NATURE) {
+        Kind::ByNature
+    } else if is_of(&SIZED) {
+        Kind::Sized
+    } else {
+        Kind::Exact
+    }
+}
+
+/// `name number name number`.
+fn words(path: &str, value: &str, kind: Kind) -> Vec<Figure> {
+    let words: Vec<&str> = value.split(' ').collect();
+    let pairs = words.chunks_exact(2);
+    pairs
+        .map(|pair| (format!("{path}/{}", pair[0]), pair[1].to_owned(), kind))
+        .collect()
+}
+
+/// `Name:  number kB`.
+fn meminfo(path: &str, value: &str) -> Vec<Figure> {
+    let lines = value.split('|').filter_map(|line| line.split_once(':'));
+    lines
+        .map(|(name, number)| {
+            let number = number.trim();
+            let kind = match number.strip_suffix(" kB") {
+                Some(_) => Kind::Memory(1.0),
+                None => Kind::Exact,
+            };
+            let number = number.trim_end_matches(" kB");
+            (format!("{path}/{name}"), number.to_owned(), kind)
+        })
+        .collect()
+}
+
+/// `name number`; those of events are counters.
+fn vmstat(path: &str, value: &str) -> Vec<Figure> {
+    let lines = value.split('|').filter_map(|line| line.split_once(' '));
+    lines
+        .map(|(name, number)| {
+            let kind = if name.starts_with("nr_") {
+                Kind::Memory(PAGE_KIB)
+            } else {
+                Kind::ByNature
+            };
+            (format!("{path}/{name}"), number.to_owned(), kind)
+        })
+        .collect()
+}
+
+/// Figures of all zones together, since which zones there are is a matter of configuration: their sums, but for the largest
+/// of what a processor sets aside.
+#[derive(Default)]
+struct Zones(BTreeMap<String, (f64, Kind)>);
+
+impl Zones {
+    fn add(&mut self, name: &str, number: f64, kind: Kind) {
+        let (sum, _) = self.0.entry(name.to_owned()).or_insert((0.0, kind));
+        *sum = if name.ends_with(':') {
+            sum.max(number)
+        } else {
+            *sum + number
+        };
+    }
+
+    fn figures(self, path: &str) -> Vec<Figure> {
+        let figures = self.0.into_iter();
+        figures
+            .map(|(name, (number, kind))| (format!("{path}/{name}"), number.to_string(), kind))
+            .collect()
+    }
+}
+
+/// Lines of a name and a number below `Node 0, zone Name`; pages, but for what sets their bounds.
+fn zoneinfo(path: &str, value: &str) -> Vec<Figure> {
+    const BOUNDS: [&str; 8] = [
+        "boost",
+        "min",
+        "low",
+        "high",
+        "promo",
+        "high_min:",
+        "high_max:",
+        "batch:",
+    ];
+    let mut zones = Zones::default();
+    for line in value.split('|') {
+        let line = line.trim().trim_start_matches("pages ");
+        let Some((name, number)) = line.split_once(' ') else {
+            continue;
+        };
+        let kind = match name {
+            "start_pfn:" | "present" | "spanned" | "count:" | "high:" => continue,
+            _ if BOUNDS.contains(&name) => Kind::Sized,
+            _ => Kind::Memory(PAGE_KIB),
+        };
+        if let Ok(number) = number.trim().parse() {
+            zones.add(name, number, kind);
+        }
+    }
+    zones.figures(path)
+}
+
+/// The pages of a line of free blocks by order.
+fn by_order(numbers: &str) -> Result<f64> {
+    let mut pages = 0.0;
+    for (order, count) in numbers.split_whitespace().enumerate() {
+        // Many blocks are told as more than so many.
+        let count = count.trim_start_matches('>');
+        let count: f64 = count
+            .parse()
+            .with_context(|| format!("blocks {numbers:?}"))?;
+        pages += count * f64::from(1_u32 << order);
+    }
+    Ok(pages)
+}
+
+/// `Node 0, zone Name  blocks of each order`.
+fn buddyinfo(path: &str, value: &str) -> Result<Vec<Figure>> {
+    let mut zones = Zones::default();
+    for (_, numbers) in zone_lines(value) {
+        zones.add("free", by_order(numbers)?, Kind::Memory(PAGE_KIB));
+    }
+    Ok(zones.figures(path))
+}
+
+/// The zone of each line that is a zone's, and what follows.
+fn zone_lines(value: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = value.split('|').filter(|line| line.starts_with("Node"));
+    lines.filter_map(|line| line.split_once("zone")?.1.trim().split_once([' ', ',']))
+}
+
+/// Free pages by order for each type, then page blocks of each type.
+fn pagetypeinfo(path: &str, value: &str) -> Result<Vec<Figure>> {
+    let types = value
+        .split('|')
+        .find_map(|line| line.strip_prefix("Number of blocks type"));
+    let types: Vec<&str> = types.unwrap_or_default().split_whitespace().collect();
+    let mut zones = Zones::default();
+    for (_, rest) in zone_lines(value) {
+        if let Some(rest) = rest.trim().strip_prefix("type") {
+            let (kind, numbers) = rest.trim().split_once(' ').context("a type of no blocks")?;
+            let name = format!("free {kind}");
+            zones.add(&name, by_order(numbers)?, Kind::Memory(PAGE_KIB));
+        } else {
+            for (kind, blocks) in types.iter().zip(rest.split_whitespace()) {
+                let name = format!("blocks {kind}");
+                zones.add(&name, blocks.parse()?, Kind::Memory(BLOCK_KIB));
+            }
+        }
+    }
+    Ok(zones.figures(path))
+}
+
+/// Columns, of which the first is a name.
+fn limits(path: &str, value: &str) -> Vec<Figure> {
+    const NAME: usize = 26;
+    let lines = value
+        .split('|')
+        .filter_map(|line| line.split_at_checked(NAME));
+    lines
+        .map(|(name, rest)| {
+            let path = format!("{path}/{}", name.trim());
+            let rest: Vec<&str> = rest.split_whitespace().collect();
+            let kind = kind(&path);
+            (path, rest.join(" "), kind)
+        })
+        .collect()
+}

@@ -1,0 +1,31 @@
+//! A console on a terminal, in the lab, its runner in a jail: keys go through, its size arrives, and it is left as it
+//! was, however the run ends.
+
+use anyhow::Result;
+
+use super::check::{Check, Context};
+use super::inside::{self, BUSYBOX, RUNNER};
+
+/// In the guest. A size arrives after the signal that says so, and any time after: the guest looks until it has.
+const SCRIPT: &str = r#"stty -echo; echo ready $(stty size); read line; echo "heard $line"
+until [ "$(stty size)" = "40 120" ]; do :; done; echo resized; read line; exit 7"#;
+
+/// Ways to end: the program's own, a signal from outside, the runner's keys.
+const ENDS: [&str; 3] = ["normal", "killed", "keys"];
+
+/// The rows.
+pub(crate) fn checks() -> Vec<Check> {
+    ENDS.map(|end| {
+        let name = format!("lab/devices/terminal, {end}");
+        Check::new(name, move |context| terminal(context, end))
+    })
+    .into()
+}
+
+fn terminal(context: &Context<'_>, end: &'static str) -> Result<()> {
+    let runner = RUNNER.split(' ').chain(["--console", "--jail", "/tmp"]);
+    let program = ["--", BUSYBOX, "sh", "-c", SCRIPT];
+    let words = ["terminal", end].into_iter().chain(runner).chain(program);
+    inside::peer(context, words)?;
+    Ok(())
+}
