@@ -163,7 +163,7 @@ pub(crate) fn execute(
     )?;
     if ended.timed_out {
         let seconds = (job.timeout + START).as_secs();
-        ui.say(&format!("the lab was stopped after {seconds} s"));
+        ui.say(&format!("the lab was killed after {seconds} s"));
     }
     Ok(ended)
 }
@@ -182,7 +182,10 @@ pub(crate) fn printed(
     let ended = execute(layout, ui, cache, options, job)?;
     let (_, status) = judge(&ended, true)?;
     let said = String::from_utf8_lossy(&said.bytes()).into_owned();
-    ensure!(status == 0, "{program} gave {status} in the lab: {said}");
+    ensure!(
+        status == 0,
+        "{program} ended with status {status} in the lab: {said}"
+    );
     Ok(said)
 }
 

@@ -1,6 +1,6 @@
-//! The runner's start against the floor's: from fork to a guest's first byte, and to the exit.
+//! Compares the runner with the floor, a minimal C program: from fork to a guest's first byte, and to the exit.
 //!
-//! Both run a guest of two instructions that matter, with 128 MiB, in turns.
+//! Both run the same guest, which writes a byte and ends, with 128 MiB. They take turns.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
@@ -11,10 +11,10 @@ use crate::base::layout::Layout;
 use crate::base::ui::{Ui, show};
 use crate::guest::userland;
 
-/// What is timed, in the stopwatch's order.
+/// The commands in the stopwatch's order.
 const NAMES: [&str; 2] = ["floor", "jiffy"];
 
-/// What became of one command, in microseconds.
+/// Times of one command in microseconds.
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
@@ -31,7 +31,7 @@ struct Report {
     memory_mib: u64,
     runs: u32,
     rows: Vec<Row>,
-    /// The runner's medians over the floor's.
+    /// The runner's medians, divided by the floor's.
     ratio: Ratio,
 }
 
@@ -76,7 +76,7 @@ fn report(said: &str, kvm: String, runs: u32) -> Result<Report> {
             name,
             first_us: runs
                 .first_us
-                .with_context(|| format!("{name} was silent"))?,
+                .with_context(|| format!("{name} wrote no byte"))?,
             exit_us: runs.exit_us,
         })
     });

@@ -1,8 +1,9 @@
-//! Whole boots in other VMMs beside ours, of the same kernel and initramfs, in turns: from fork to PID 1's doorbell.
+//! Compares boots of the same kernel and initramfs in our runner and in other VMMs, from fork to PID 1's doorbell. The VMMs
+//! take turns.
 //!
 //! The doorbell puts a byte on each VMM's standard output: ours writes it there (`--ready-fd 1`), and QEMU's debug console at
 //! the doorbell's port is connected to it. The guest then ends the machine: by the runner's exit port, which in QEMU is an
-//! `isa-debug-exit`. What the VMMs of the user's let us see is in `others.rs`.
+//! `isa-debug-exit`. What can be observed of the user's own VMMs is in `others.rs`.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ use crate::base::ui::{Ui, show};
 use crate::guest::{artefacts, userland};
 use crate::machine::kvm::LAB;
 
-/// Where QEMU's firmware is, and what of it a microvm takes.
+/// The directory of QEMU's firmware, and the files of it that a microvm needs.
 const FIRMWARE: &str = "/usr/share/qemu";
 const BLOBS: [(&str, &str); 3] = [
     ("qemu/qboot.rom", "qboot.rom"),
@@ -27,13 +28,13 @@ const BLOBS: [(&str, &str); 3] = [
     ("qemu/pvh.bin", "pvh.bin"),
 ];
 
-/// What became of one, in microseconds; what is not seen is null.
+/// Times of one VMM in microseconds; null if they cannot be observed.
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
     to_ready_us: Option<Spread>,
     exit_us: Option<Spread>,
-    /// Its median to ready over ours.
+    /// Its median time to ready, divided by ours.
     ratio: Option<f64>,
 }
 
@@ -59,9 +60,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         ));
     }
     if options.build.profile == artefacts::FLAT {
-        return Err(usage(
-            "the flat kernel is not booted by QEMU; see --suite floor",
-        ));
+        return Err(usage("QEMU cannot boot the flat kernel; use --suite floor"));
     }
     let others = options.vmm_path.iter();
     let others = others.map(|other| Ok((other, other.program()?)));
@@ -158,11 +157,11 @@ fn table(report: &Report) -> String {
     }));
     let lacks = |what: fn(&Row) -> bool| report.rows.iter().any(what);
     if lacks(|row| row.to_ready_us.is_none()) {
-        lines.push("no time to ready: the VMM does not pass the doorbell on; its end is what a guest's restart makes it".to_owned());
+        lines.push("no time to ready: the VMM does not forward the doorbell; it exits when the guest restarts".to_owned());
     }
     if lacks(|row| row.exit_us.is_none()) {
         lines.push(
-            "no time to exit: the VMM does not end when its guest does, and was ended at ready"
+            "no time to exit: the VMM does not exit with its guest, so it was killed at ready"
                 .to_owned(),
         );
     }
@@ -214,8 +213,8 @@ mod tests {
             | qemu microvm | 75.00 (75.00) | 9.00 (9.00) | 12.50 |
             | firecracker | - | 9.00 (9.00) | - |
             | crosvm | 12.00 (12.00) | - | 2.00 |
-            no time to ready: the VMM does not pass the doorbell on; its end is what a guest's restart makes it
-            no time to exit: the VMM does not end when its guest does, and was ended at ready"#]].assert_eq(&table(&report));
+            no time to ready: the VMM does not forward the doorbell; it exits when the guest restarts
+            no time to exit: the VMM does not exit with its guest, so it was killed at ready"#]].assert_eq(&table(&report));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
     match probe {
         Some(probe) if probe.kind != "none" => on_host(layout, &ui, options, &probe),
         Some(probe) if options.on == On::Host => Err(fault(format!(
-            "this machine's KVM cannot be used: {}; `--on lab` needs none",
+            "this machine's KVM cannot be used: {}; use `--on lab`, which needs none",
             probe.reason
         ))),
         other => {
@@ -63,7 +63,7 @@ fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Re
     let software = probe.kind == "software";
     let (kernel, initrds) = files(layout, ui, options, software)?;
     if software {
-        ui.say("this processor has no virtualization: KVM emulates the kernel, so times are no boot times (see --on lab)");
+        ui.say("this processor has no virtualization, so KVM emulates the kernel: the times are not real boot times (see --on lab)");
     }
     let mut args = options.runner();
     if let Some(fd) = options.ready_fd {

@@ -1,4 +1,4 @@
-//! A boot in QEMU's microvm, with its KVM or without.
+//! Boots in QEMU's microvm, with KVM or without.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::base::ui::{Ui, print};
 use crate::machine::qemu::microvm::Microvm;
 use crate::machine::qemu::{Ended, judge};
 
-/// Boots, reports, and gives the exit status.
+/// Boots, reports, and returns the exit status.
 pub(super) fn boot(
     layout: &Layout,
     ui: &Ui,
@@ -32,7 +32,7 @@ pub(super) fn boot(
         || !options.devices.is_empty()
     {
         return Err(usage(
-            "--vmm qemu-* takes no --runs, --cpus, --ready-fd or devices",
+            "--vmm qemu-kvm and qemu-tcg take no --runs, --cpus, --ready-fd or devices",
         ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
@@ -64,16 +64,16 @@ pub(super) fn boot(
     report(ui, options, &ended, accelerator, memory_mib)
 }
 
-/// The archives, and the program behind them.
+/// The archives and, after them, the program.
 fn initramfs(initrds: &[PathBuf], options: &BootOptions) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
     for initrd in initrds {
         archive.extend(read(initrd)?);
-        // An archive begins at a multiple of four.
+        // An archive must begin at a multiple of four bytes.
         archive.resize(archive.len().next_multiple_of(4), 0);
     }
     if let Some(payload) = options.payload() {
-        // The ports of QEMU's debug devices take output only.
+        // QEMU's debug devices are for output only, so the program gets no input.
         archive.extend(payload.archive(0)?);
     }
     Ok(archive)
@@ -95,7 +95,7 @@ fn report(
         print(&report.to_string())?;
     } else if let Some(ready) = ended.ready {
         ui.say(&format!(
-            "{outcome}: ready after {:.0} ms of QEMU, its start included",
+            "{outcome}: ready after {:.0} ms, including QEMU's own start",
             ready.as_secs_f64() * 1e3
         ));
     }

@@ -1,4 +1,4 @@
-//! A boot for `cargo xtask trace`: the runner's trace goes to a file.
+//! Boots for `cargo xtask trace`, with the runner's trace in a file.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,7 +25,7 @@ pub(crate) struct Traced {
     pub(crate) status: u8,
 }
 
-/// Boots with the runner's trace going to `file`; in the lab unless this machine's KVM is hardware or was asked for.
+/// Boots with the trace written to `file`; in the lab unless this machine's KVM is hardware or was asked for.
 pub(crate) fn trace(
     layout: &Layout,
     ui: &Ui,
@@ -39,7 +39,7 @@ pub(crate) fn trace(
     let kvm = measured_on(layout, options.on)?;
     let (kernel, initrds) = files(layout, ui, options, kvm == "software")?;
     let mut args = options.runner();
-    // Ours are the trace's; the runner keeps its own off our stdout.
+    // --json is for the result of the trace; the runner's own report must not go to stdout.
     args.retain(|arg| arg != "--json");
     args.extend(["--sample-hz".into(), hz.to_string().into()]);
     if options.kernel.is_some() {
@@ -62,7 +62,7 @@ pub(crate) fn trace(
         return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
     }
     args.extend(["--trace".into(), file.into()]);
-    // The program's output is not to mix with the trace on ours.
+    // stdout is for the result, so the program's output goes to stderr.
     let status = on_this_machine(layout, options, &kernel, &initrds, args)?
         .stdout(std::io::stderr())
         .status()
@@ -71,15 +71,15 @@ pub(crate) fn trace(
     Ok(traced(code.unwrap_or(FAULT)))
 }
 
-/// What our runner does nothing with when it is looked at.
+/// Refuses options that make no sense with a trace.
 fn check(options: &BootOptions) -> Result<()> {
     if options.vmm != Vmm::Host || options.ready_fd.is_some() {
-        return Err(usage("a trace takes no --vmm and no --ready-fd"));
+        return Err(usage("trace takes neither --vmm nor --ready-fd"));
     }
     Ok(())
 }
 
-/// Boots in the lab, where QEMU writes the code that it translates to `log`.
+/// Boots in the lab and has QEMU log the code that it translates to `log`.
 pub(crate) fn logged(
     layout: &Layout,
     ui: &Ui,
@@ -91,7 +91,7 @@ pub(crate) fn logged(
     check(options)?;
     if options.on == On::Host {
         return Err(usage(
-            "--boot-text is read from QEMU's log: it takes no --on host",
+            "--boot-text reads QEMU's log of the lab: it does not work with --on host",
         ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
@@ -105,7 +105,7 @@ pub(crate) fn logged(
     )?;
     let logging: [OsString; 4] = ["-d".into(), "in_asm".into(), "-D".into(), log.into()];
     run.devices.qemu.extend(logging);
-    // Ours is for the list.
+    // stdout is for the list.
     run.json = false;
     run.stdout = Some(File::create("/dev/null").context("opening /dev/null")?);
     let status = lab::run(layout, ui, &Cache::open()?, &options.build, &run)?;

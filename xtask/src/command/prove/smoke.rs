@@ -36,7 +36,7 @@ sleep 0.2 # the UART still has the end of that
 /// How often it says that something works: twelve capabilities here, nine of the peer's.
 const WORKING: usize = 21;
 
-/// Boots, and tries everything; the log, and what is wrong.
+/// Boots and tries everything. Returns the log and what is wrong.
 pub(super) fn run(guest: &Guest<'_>) -> Result<(String, Vec<String>)> {
     let scratch = guest.cache.scratch()?;
     let disk = scratch.path().join("disk");

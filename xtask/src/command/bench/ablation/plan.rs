@@ -1,4 +1,4 @@
-//! What is taken out, one after the other: each patch of the series, and what kernel-patches/ablation.toml lists.
+//! The variants to measure: one without each patch of the series, and those in kernel-patches/ablation.toml.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,10 +14,10 @@ use crate::kernel::series::{Companions, Series};
 /// The file, below kernel-patches.
 pub(super) const FILE: &str = "ablation.toml";
 
-/// Guest memory where nothing else is said.
+/// Guest memory of variants that do not say otherwise.
 pub(super) const MEMORY: &str = "128M";
 
-/// A kernel or a boot to measure beside the one with everything.
+/// A kernel or a boot to compare with the complete kernel.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Variant {
@@ -25,10 +25,10 @@ pub(super) struct Variant {
     pub(super) name: String,
     /// One line.
     pub(super) what: String,
-    /// Numbers of the patches it does without.
+    /// Numbers of the patches to take out.
     #[serde(default)]
     pub(super) without: BTreeSet<String>,
-    /// Lines of a .config that replace the profile's answers.
+    /// Lines of a .config that replace the profile's settings.
     #[serde(default)]
     pub(super) config: String,
     /// Make's variables.
@@ -46,14 +46,14 @@ pub(super) struct Variant {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// Of patches that do not compile without another one: that one, and those.
+    /// For a patch that others do not compile without: those others.
     #[serde(default)]
     with: Companions,
     #[serde(default)]
     trick: Vec<Variant>,
 }
 
-/// All that can be taken out.
+/// All variants.
 pub(super) struct Plan {
     /// In the order in which they are measured.
     pub(super) variants: Vec<Variant>,
@@ -66,7 +66,7 @@ fn usual() -> String {
 }
 
 impl Variant {
-    /// The boot that the others with this memory are compared with.
+    /// The complete kernel with this memory.
     pub(super) fn base(memory: &str) -> Self {
         let name = if memory == MEMORY {
             "nothing".to_owned()
@@ -90,19 +90,19 @@ impl Variant {
         &self.memory
     }
 
-    /// Whether its kernel is the one with everything.
+    /// Whether its kernel is the complete one.
     pub(super) fn is_of_the_boot(&self) -> bool {
         self.without.is_empty() && self.config.is_empty() && self.make.is_empty()
     }
 
-    /// Whether its kernel is made by clang.
+    /// Whether its kernel is built with clang.
     pub(super) fn is_of_llvm(&self) -> bool {
         self.make.iter().any(|word| word.starts_with("LLVM="))
     }
 }
 
 impl Plan {
-    /// The patches of the series, then the tricks of the file.
+    /// The patches of the series, then the variants in the file.
     pub(super) fn read(dir: &Path, series: &Series) -> Result<Self> {
         let path = dir.join(FILE);
         let text =
@@ -146,7 +146,7 @@ impl Plan {
         })
     }
 
-    /// Keeps those that are named, if any are.
+    /// Keeps only these, if there are any.
     pub(super) fn select(&mut self, only: &[String]) -> Result<()> {
         let known = |name: &&String| self.variants.iter().any(|one| one.name == **name);
         if let Some(unknown) = only.iter().find(|name| !known(name)) {
