@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiffy::report::{Kind, Outcome};
 use jiffy_abi::payload::{STDIN, TERMINAL};
 
 use crate::base::cache::Cache;
@@ -237,6 +238,6 @@ fn inside(run: &Run) -> Result<Inside> {
 }
 
 fn timed_out(run: &Run) -> serde_json::Value {
-    serde_json::json!({"schema": 1, "outcome": "timed-out", "exit_code": crate::base::failure::TIMED_OUT,
-        "kvm": {"kind": "lab", "api": 12}, "memory_mib": run.memory_mib, "cpus": 1})
+    serde_json::json!({"schema": 1, "outcome": Outcome::TimedOut, "exit_code": crate::base::failure::TIMED_OUT,
+        "kvm": {"kind": Kind::Lab, "api": 12}, "memory_mib": run.memory_mib, "cpus": 1})
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use jiffy::report::Kind;
 
 use super::others;
 use crate::base::failure::fault;
@@ -66,12 +67,7 @@ impl BenchOptions {
 }
 
 /// The kind of KVM to measure on.
-pub(super) fn kvm(layout: &Layout, options: &BenchOptions) -> Result<String> {
-    let kvm = measured_on(layout, options.on)?;
-    if kvm == "none" {
-        return Err(fault(
-            "this machine's KVM cannot be used; use `--on lab`, which needs none",
-        ));
-    }
-    Ok(kvm)
+pub(super) fn kvm(layout: &Layout, options: &BenchOptions) -> Result<Kind> {
+    measured_on(layout, options.on)?
+        .ok_or_else(|| fault("this machine's KVM cannot be used; use `--on lab`, which needs none"))
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiffy::report::Kind;
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
@@ -18,7 +19,6 @@ use crate::base::stats::percentile;
 use crate::base::ui::Ui;
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::userland;
-use crate::machine::kvm::LAB;
 use crate::machine::lab::{self, Job};
 
 /// The guest's memory in MiB: the default of the floor and of the runner.
@@ -89,10 +89,10 @@ pub(super) fn run(
     layout: &Layout,
     ui: &Ui,
     options: &BuildOptions,
-    kvm: &str,
+    kvm: Kind,
     race: Race,
 ) -> Result<String> {
-    let in_lab = kvm == LAB;
+    let in_lab = kvm == Kind::Lab;
     let mut arguments = vec![OsString::from(race.runs.to_string())];
     let mut files = race.files;
     for (number, command) in race.commands.into_iter().enumerate() {
@@ -197,8 +197,8 @@ fn spread(mut values: Vec<f64>) -> Result<Spread> {
 }
 
 /// The unit of times on this kind of KVM.
-pub(super) fn unit(kvm: &str) -> &'static str {
-    if kvm == LAB { "lab ms" } else { "ms" }
+pub(super) fn unit(kvm: Kind) -> &'static str {
+    if kvm == Kind::Lab { "lab ms" } else { "ms" }
 }
 
 /// A cell of a table: the median, and the 90th percentile.

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use jiffy::report::Kind;
 use serde::Serialize;
 
 use super::commands::{Guest, QEMU, Seen, ours, qemu};
@@ -18,7 +19,7 @@ use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, show};
 use crate::guest::{artefacts, userland};
-use crate::machine::kvm::LAB;
+use crate::machine::values::kind_name;
 
 /// The directory of QEMU's firmware, and the files of it that a microvm needs.
 const FIRMWARE: &str = "/usr/share/qemu";
@@ -43,7 +44,7 @@ struct Row {
 struct Report {
     schema: u32,
     suite: &'static str,
-    kvm: String,
+    kvm: Kind,
     profile: String,
     memory_mib: u64,
     runs: u32,
@@ -54,7 +55,7 @@ struct Report {
 pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let ui = Ui::new(options.build.quiet);
     let kvm = kvm(layout, options)?;
-    if kvm == "software" {
+    if kvm == Kind::Software {
         return Err(fault(
             "other VMMs cannot boot where KVM emulates the kernel; use --on lab",
         ));
@@ -71,7 +72,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         vmlinux: &made.vmlinux,
         cpio: &made.initramfs.context("this profile has no initramfs")?,
         dir: &layout.artefacts(&options.build.profile),
-        in_lab: kvm == LAB,
+        in_lab: kvm == Kind::Lab,
     };
     let mut programs = vec![PathBuf::from(QEMU)];
     let mut vmms = vec![
@@ -94,7 +95,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
             .map(|(name, file)| (name, Path::new(FIRMWARE).join(file)))
             .into(),
     };
-    let said = stopwatch::run(layout, &ui, &options.build, &kvm, race)?;
+    let said = stopwatch::run(layout, &ui, &options.build, kvm, race)?;
     let report = Report {
         schema: 1,
         suite: "vmm",
@@ -139,11 +140,14 @@ fn rows(said: &str, names: &[(&'static str, Seen)], runs: u32) -> Result<Vec<Row
 }
 
 fn table(report: &Report) -> String {
-    let unit = stopwatch::unit(&report.kvm);
+    let unit = stopwatch::unit(report.kvm);
     let mut lines = vec![
         format!(
             "| {}, {} MiB, {} KVM, median (90th percentile) of {}, {unit} | fork to ready | fork to exit | ready, to ours |",
-            report.profile, report.memory_mib, report.kvm, report.runs
+            report.profile,
+            report.memory_mib,
+            kind_name(report.kvm),
+            report.runs
         ),
         "|---|---|---|---|".to_owned(),
     ];
@@ -200,7 +204,7 @@ mod tests {
         let report = Report {
             schema: 1,
             suite: "vmm",
-            kvm: "lab".to_owned(),
+            kvm: Kind::Lab,
             profile: "min".to_owned(),
             memory_mib: 128,
             runs: 1,

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Result;
 use xshell::{Shell, cmd};
@@ -83,17 +82,15 @@ pub(super) fn on_this_machine(
 pub(super) fn lab_run(
     layout: &Layout,
     options: &BootOptions,
-    memory_mib: u64,
-    timeout: Duration,
     (kernel, initrds): (PathBuf, Vec<PathBuf>),
 ) -> Result<lab::Run> {
     Ok(lab::Run {
         kernel,
         initrds,
-        memory_mib,
+        memory_mib: options.memory_mib,
         options: options.runner(),
         devices: options.devices.in_lab(layout)?,
-        timeout,
+        timeout: options.timeout,
         json: options.build.json,
         payload: options.payload(),
         stdout: None,

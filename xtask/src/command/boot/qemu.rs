@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
@@ -19,13 +18,7 @@ use crate::machine::qemu::microvm::Microvm;
 use crate::machine::qemu::{Ended, judge};
 
 /// Boots, reports, and returns the exit status.
-pub(super) fn boot(
-    layout: &Layout,
-    ui: &Ui,
-    options: &BootOptions,
-    memory_mib: u64,
-    timeout: Duration,
-) -> Result<u8> {
+pub(super) fn boot(layout: &Layout, ui: &Ui, options: &BootOptions) -> Result<u8> {
     if options.runs.is_some()
         || options.cpus != 1
         || options.ready_fd.is_some()
@@ -55,13 +48,13 @@ pub(super) fn boot(
         cpus: options.cpus,
         devices: &[],
         words: "",
-        memory_mib,
+        memory_mib: options.memory_mib,
         restarts: false,
-        timeout,
+        timeout: options.timeout,
         stdout,
     };
     let ended = microvm.run(Cache::open()?.scratch()?.path())?;
-    report(ui, options, &ended, accelerator, memory_mib)
+    report(ui, options, &ended, accelerator)
 }
 
 /// The archives and, after them, the program.
@@ -79,19 +72,13 @@ fn initramfs(initrds: &[PathBuf], options: &BootOptions) -> Result<Vec<u8>> {
     Ok(archive)
 }
 
-fn report(
-    ui: &Ui,
-    options: &BootOptions,
-    ended: &Ended,
-    accelerator: &str,
-    memory_mib: u64,
-) -> Result<u8> {
+fn report(ui: &Ui, options: &BootOptions, ended: &Ended, accelerator: &str) -> Result<u8> {
     let (outcome, status) = judge(ended, options.payload().is_some())?;
     if options.build.json {
         let ready = ended.ready.unwrap_or_default();
         let ready = u64::try_from(ready.as_micros()).unwrap_or(u64::MAX);
         let report = json!({"schema": 1, "outcome": outcome, "exit_code": status, "vmm": format!("qemu-{accelerator}"),
-                "memory_mib": memory_mib, "cpus": 1, "us": {"to_ready": ready}});
+                "memory_mib": options.memory_mib, "cpus": 1, "us": {"to_ready": ready}});
         print(&report.to_string())?;
     } else if let Some(ready) = ended.ready {
         ui.say(&format!(

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use jiffy::report::Kind;
 
 use super::options::{BootOptions, Vmm};
 use super::prepare::{files, lab_run, on_this_machine};
@@ -13,8 +14,7 @@ use crate::base::failure::{FAULT, usage};
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
-use crate::base::units::{mebibytes, seconds};
-use crate::machine::kvm::{LAB, On, measured_on};
+use crate::machine::kvm::{On, measured_on};
 use crate::machine::lab;
 
 /// A boot that left a trace.
@@ -33,11 +33,9 @@ pub(crate) fn trace(
     hz: u32,
     file: &Path,
 ) -> Result<Traced> {
-    let timeout = seconds(&options.timeout)?;
-    let memory_mib = mebibytes(&options.memory)?;
     check(options)?;
     let kvm = measured_on(layout, options.on)?;
-    let (kernel, initrds) = files(layout, ui, options, kvm == "software")?;
+    let (kernel, initrds) = files(layout, ui, options, kvm == Some(Kind::Software))?;
     let mut args = options.runner();
     // --json is for the result of the trace; the runner's own report must not go to stdout.
     args.retain(|arg| arg != "--json");
@@ -49,7 +47,7 @@ pub(crate) fn trace(
         kernel: kernel.clone(),
         status,
     };
-    if kvm == LAB {
+    if kvm == Some(Kind::Lab) {
         install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
         args.extend(["--trace".into(), "-".into()]);
         let files = (kernel.clone(), initrds);
@@ -57,7 +55,7 @@ pub(crate) fn trace(
             options: args,
             json: false,
             stdout: Some(File::create(file).context("making the trace's file")?),
-            ..lab_run(layout, options, memory_mib, timeout, files)?
+            ..lab_run(layout, options, files)?
         };
         return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
     }
@@ -86,8 +84,6 @@ pub(crate) fn logged(
     options: &BootOptions,
     log: &Path,
 ) -> Result<Traced> {
-    let timeout = seconds(&options.timeout)?;
-    let memory_mib = mebibytes(&options.memory)?;
     check(options)?;
     if options.on == On::Host {
         return Err(usage(
@@ -96,13 +92,7 @@ pub(crate) fn logged(
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
     let (kernel, initrds) = files(layout, ui, options, false)?;
-    let mut run = lab_run(
-        layout,
-        options,
-        memory_mib,
-        timeout,
-        (kernel.clone(), initrds),
-    )?;
+    let mut run = lab_run(layout, options, (kernel.clone(), initrds))?;
     let logging: [OsString; 4] = ["-d".into(), "in_asm".into(), "-D".into(), log.into()];
     run.devices.qemu.extend(logging);
     // stdout is for the list.

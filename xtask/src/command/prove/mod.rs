@@ -10,7 +10,7 @@ mod smoke;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
@@ -50,8 +50,8 @@ pub(crate) struct ProveOptions {
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// Guest memory
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
-    memory: String,
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = mebibytes)]
+    memory: u64,
     /// Number of processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     cpus: u32,
@@ -59,8 +59,8 @@ pub(crate) struct ProveOptions {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     cmdline: Option<String>,
     /// How long all boots together may take
-    #[arg(long, value_name = "SECONDS", default_value = "1800")]
-    timeout: String,
+    #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds)]
+    timeout: Duration,
     /// Write the kernels' logs to this file
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -75,7 +75,6 @@ const SMOKE: &str = "smoke";
 /// Runs the command.
 pub(crate) fn run(layout: &Layout, options: &ProveOptions) -> Result<ExitCode> {
     let ui = Ui::new(false);
-    let timeout = seconds(&options.timeout)?;
     install::ensure(
         &ui,
         &[Need::Build, Need::Qemu, Need::Test],
@@ -96,10 +95,10 @@ pub(crate) fn run(layout: &Layout, options: &ProveOptions) -> Result<ExitCode> {
         layout,
         cache: Cache::open()?,
         kernel,
-        memory_mib: mebibytes(&options.memory)?,
+        memory_mib: options.memory,
         cpus: options.cpus,
         words: options.cmdline.clone().unwrap_or_default(),
-        limit: Instant::now() + timeout,
+        limit: Instant::now() + options.timeout,
     };
     let (smoke, rows): (Vec<_>, Vec<_>) = options
         .rows

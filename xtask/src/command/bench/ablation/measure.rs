@@ -15,7 +15,6 @@ use crate::base::cache::Cache;
 use crate::base::layout::Layout;
 use crate::base::stats::{percentile, whole};
 use crate::base::ui::Ui;
-use crate::base::units::mebibytes;
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::devices::InLab;
 use crate::machine::lab;
@@ -66,7 +65,7 @@ pub(super) struct Bench<'a> {
 impl Bench<'_> {
     /// Boots a variant's kernel.
     pub(super) fn measure(&self, kernel: &Path, variant: &Variant) -> Result<Figures> {
-        let memory_mib = mebibytes(variant.memory())?;
+        let memory_mib = variant.memory_mib()?;
         let said = self.in_lab(kernel, variant, memory_mib)?;
         let report: Value =
             serde_json::from_str(&said).with_context(|| format!("reading {said:?}"))?;

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use jiffy::report::Kind;
 use serde::Serialize;
 
 use self::kernels::Kernels;
@@ -34,7 +35,7 @@ use crate::machine::kvm::On;
 struct Report<'a> {
     schema: u32,
     suite: &'static str,
-    kvm: &'static str,
+    kvm: Kind,
     profile: &'a str,
     runs: u32,
     rows: &'a [Row],
@@ -77,7 +78,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         serde_json::to_string(&Report {
             schema: 1,
             suite: "ablation",
-            kvm: crate::machine::kvm::LAB,
+            kvm: Kind::Lab,
             profile,
             runs: options.runs(),
             rows: &rows,

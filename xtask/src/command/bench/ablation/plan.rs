@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::base::failure::usage;
 use crate::base::units::mebibytes;
 use crate::kernel::series::{Companions, Series};
+use crate::machine::values;
 
 /// The file, below kernel-patches.
 pub(super) const FILE: &str = "ablation.toml";
@@ -90,6 +91,11 @@ impl Variant {
         &self.memory
     }
 
+    /// Guest memory in MiB.
+    pub(super) fn memory_mib(&self) -> Result<u64> {
+        mebibytes(&self.memory).map_err(|error| usage(format!("memory {}: {error}", self.memory)))
+    }
+
     /// Whether its kernel is the complete one.
     pub(super) fn is_of_the_boot(&self) -> bool {
         self.without.is_empty() && self.config.is_empty() && self.make.is_empty()
@@ -133,7 +139,10 @@ impl Plan {
         let mut names = BTreeSet::new();
         let variants: Vec<Variant> = patches.chain(file.trick).collect();
         for variant in &variants {
-            mebibytes(&variant.memory)?;
+            variant.memory_mib()?;
+            if let Some(text) = &variant.pages {
+                values::pages(text).map_err(|error| usage(format!("pages {text}: {error}")))?;
+            }
             ensure!(
                 names.insert(&variant.name),
                 "{} is there twice",
