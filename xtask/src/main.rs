@@ -24,23 +24,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build kernel, PID 1, initramfs and runner; what is up to date is left alone
+    /// Build kernel, PID 1, initramfs and runner, as far as they are out of date
     Build(build::Command),
-    /// Build what is missing and boot it; with a program, run that in the guest
+    /// Build what is missing and boot it, and run a program in the guest if one is given
     Boot(boot::BootOptions),
-    /// Boot and explain where the time went
+    /// Boot and show where the time went
     Trace(trace::TraceOptions),
-    /// Measure, side by side
+    /// Measure boots and compare them
     Bench(bench::BenchOptions),
-    /// Is this machine set up for fast VMs? What to change, and what that would buy
+    /// Check whether this machine is set up for fast VMs, and what to change
     Doctor(doctor::DoctorOptions),
     /// Run every test of the project
     Test(test::TestOptions),
-    /// Boot a kernel that checks itself, in many ways, and look for what it complains of
+    /// Boot a kernel with debugging checks in many ways and look for faults
     Prove(prove::ProveOptions),
-    /// Generate what Rust reads of the kernel's headers, or check what was generated
+    /// Generate Rust declarations from the kernel's headers, or check that they are up to date
     Bindings(bindings::BindingsOptions),
-    /// The patch series for a kernel tree of your own
+    /// Apply the patch series to a kernel tree of your own
     Patch(patch::PatchOptions),
 }
 

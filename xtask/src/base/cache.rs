@@ -54,7 +54,9 @@ impl Cache {
             .filter(|dir| Path::new(dir).is_absolute())
             .map(PathBuf::from)
             .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-            .ok_or_else(|| anyhow!("neither XDG_CACHE_HOME nor HOME says where the cache is"))?;
+            .ok_or_else(|| {
+                anyhow!("cannot find the cache: neither XDG_CACHE_HOME nor HOME is set")
+            })?;
         Self::at(base.join("jiffy"))
     }
 
@@ -111,7 +113,7 @@ impl Cache {
         make_dir(&aside)?;
         let made = make(&aside).and_then(|()| {
             fs::rename(&aside, path)
-                .with_context(|| format!("moving a finished {kind} entry to {}", path.display()))
+                .with_context(|| format!("moving a complete {kind} entry to {}", path.display()))
         });
         if made.is_err() {
             // Report the error that stopped us; the next build removes what is left.
@@ -222,7 +224,7 @@ fn remove(path: &Path) -> Result<()> {
     } else {
         fs::remove_file(path)
     };
-    removed.with_context(|| format!("sweeping {}", path.display()))
+    removed.with_context(|| format!("removing {}", path.display()))
 }
 
 #[cfg(test)]

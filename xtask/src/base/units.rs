@@ -2,36 +2,36 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-
-use crate::base::failure::usage;
-
 /// A duration as `--timeout` takes it.
-pub(crate) fn seconds(text: &str) -> Result<Duration> {
+///
+/// # Errors
+/// What to type instead, as for the other values.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .filter(|seconds: &f64| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| {
-            usage(format!(
-                "--timeout {text}: give a number of seconds above 0"
-            ))
-        })
+        .ok_or_else(|| "give a number of seconds above 0".to_owned())
 }
 
-/// A size as `--memory` takes it: MiB unless it has a suffix.
-pub(crate) fn mebibytes(text: &str) -> Result<u64> {
-    let (number, shift) = match text.as_bytes().last() {
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 0),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 10),
-        _ => (text, 0),
+/// A size as `--memory` takes it, in whole MiB: a number of MiB, or with a suffix K, M or G.
+///
+/// # Errors
+/// What to type instead.
+pub(crate) fn mebibytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1_u64 << 20),
     };
     number
         .parse::<u64>()
         .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
+        .and_then(|number| number.checked_mul(unit))
+        .map(|bytes| bytes >> 20)
         .filter(|mib| (1..1 << 20).contains(mib))
-        .ok_or_else(|| usage(format!("--memory {text}: give a size such as 128M or 1G")))
+        .ok_or_else(|| "give a size such as 128M or 1G".to_owned())
 }
 
 #[cfg(test)]
@@ -40,12 +40,13 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_read_or_refused() {
-        assert_eq!(mebibytes("128M").unwrap(), 128);
-        assert_eq!(mebibytes("2G").unwrap(), 2048);
-        for bad in ["", "M", "-1", "0", "1T", "99999999G"] {
+        for (text, mib) in [("128", 128), ("128M", 128), ("131072K", 128), ("2g", 2048)] {
+            assert_eq!(mebibytes(text), Ok(mib), "{text}");
+        }
+        for bad in ["", "M", "-1", "0", "1K", "1T", "99999999G"] {
             assert!(mebibytes(bad).is_err(), "{bad}");
         }
-        assert_eq!(seconds("0.5").unwrap(), Duration::from_millis(500));
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for bad in ["0", "-1", "inf", "NaN", "x"] {
             assert!(seconds(bad).is_err(), "{bad}");
         }

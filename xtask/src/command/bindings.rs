@@ -1,4 +1,4 @@
-//! `cargo xtask bindings`: the Rust side of what the kernel's patches declare in C, generated from their headers.
+//! `cargo xtask bindings`: generates Rust declarations from the C headers that patches add to the kernel.
 //!
 //! The generated files are committed, so that only this command needs libclang.
 
@@ -16,31 +16,31 @@ use crate::base::ui::{Ui, print};
 use crate::kernel::series::Series;
 
 const EXAMPLES: &str = "\
-Exit status: 0; with --check, 1 if a file is not what its header says.
+Exit status: 0 done, or up to date; 1 failed, or with --check a file is out of date.
 
 Examples:
   cargo xtask bindings --install
   cargo xtask bindings --check";
 
-/// Whether to write the files.
+/// Options of `cargo xtask bindings`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BindingsOptions {
-    /// Write nothing; fail if a file differs from what its header says
+    /// Check whether the files are up to date, without writing them
     #[arg(long)]
     check: bool,
-    /// Install missing system packages, saying which
+    /// Install missing system packages, after listing them
     #[arg(long)]
     install: bool,
 }
 
-/// A header that a patch of the series adds to the kernel, and the file that is made from it.
+/// A header that a patch of the series adds to the kernel, and the file generated from it.
 struct Binding {
     /// From the kernel tree's root.
     header: &'static str,
     /// From the repository's root.
     file: &'static str,
-    /// What the file begins with.
+    /// The beginning of the file.
     prologue: &'static str,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn run(layout: &Layout, options: &BindingsOptions) -> Result<()> {
             print(binding.file)?;
         } else if fs::read_to_string(&path).ok().as_deref() != Some(&generated) {
             bail!(
-                "{} is not what {} says; run `cargo xtask bindings`",
+                "{} is not up to date with {}; run `cargo xtask bindings`",
                 binding.file,
                 binding.header
             );
@@ -103,7 +103,7 @@ impl Binding {
         Ok(format!("{banner}\n\n{}{declarations}\n", self.prologue))
     }
 
-    /// Writes the header to a directory, as the patch that adds it has it.
+    /// Extracts the header from the patch that adds it.
     fn extract(&self, layout: &Layout, series: &Series, sh: &Shell, tree: &Path) -> Result<()> {
         let header = self.header;
         let patch = series

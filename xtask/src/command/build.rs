@@ -17,13 +17,13 @@ Examples:
   cargo xtask build --profile min --kernel-source ../linux
   cargo xtask build --kernel-source https://cdn.kernel.org/pub/linux/kernel/v6.x/linux-6.12.tar.xz";
 
-/// What `cargo xtask build` takes besides.
+/// Options of `cargo xtask build`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Command {
     #[command(flatten)]
     options: BuildOptions,
-    /// Also build the kernel for hosts whose KVM has no help from the processor
+    /// Also build the kernel for software KVM, on processors without virtualization
     #[arg(long)]
     compat: bool,
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask patch`: the series for the user's own kernel tree.
+//! `cargo xtask patch`: applies the series to the user's own kernel tree.
 
 use std::path::PathBuf;
 
@@ -18,11 +18,11 @@ pub(crate) struct PatchOptions {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Name the patches and what each is about
+    /// List the patches with their subjects
     List,
-    /// Say whether the whole series matches a tree; changes nothing
+    /// Check whether the whole series applies to a tree, without changing it
     Check(Tree),
-    /// Apply the whole series to a tree, or nothing of it
+    /// Apply the series to a tree: all of it or, if a patch fails, nothing
     Apply(Tree),
 }
 

@@ -108,7 +108,7 @@ impl DeviceOptions {
     pub(crate) fn in_lab(&self, layout: &Layout) -> Result<InLab> {
         if self.vsock.is_some() {
             return Err(usage(
-                "--vsock: the lab's sockets are not this machine's; use it with --on host",
+                "--vsock: the lab's sockets cannot be reached from this machine; use --on host",
             ));
         }
         let mut lab = InLab {

@@ -48,7 +48,7 @@ impl Root {
             .run();
         if unpacked.is_err() {
             return Err(usage(format!(
-                "--rootfs {}: neither a directory, nor a tar archive, nor an image of an ext4 file system",
+                "--rootfs {}: neither a directory, nor a tar archive, nor an ext4 image",
                 path.display()
             )));
         }

@@ -148,7 +148,7 @@ pub(crate) fn compiler(tools: [&str; 2]) -> Result<String> {
 pub(super) fn forget_half_built(dir: &Path) -> Result<()> {
     if dir.join(UNDER_WAY).exists() {
         fs::remove_dir_all(dir)
-            .with_context(|| format!("removing {}, where a build was killed", dir.display()))?;
+            .with_context(|| format!("removing {}, which a killed build left", dir.display()))?;
     }
     Ok(())
 }
@@ -170,7 +170,7 @@ pub(super) fn copy_build(from: &Path, to: &Path) -> Result<()> {
         .quiet()
         .run()
         .context("copying a build directory")?;
-    fs::rename(&aside, to).with_context(|| format!("moving {} to its place", aside.display()))
+    fs::rename(&aside, to).with_context(|| format!("moving {} into place", aside.display()))
 }
 
 /// Gives the files that the patches change a new modification time. The tree may be older than the objects of another profile.

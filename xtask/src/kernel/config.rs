@@ -179,7 +179,7 @@ impl Config {
             return Ok(());
         }
         bail!(
-            "Kconfig does not give what the fragments ask for (a dependency is missing, or the option does not exist): {}",
+            "Kconfig did not grant what the fragments ask for (a dependency is missing, or an option does not exist): {}",
             missing.join("; ")
         );
     }
@@ -248,7 +248,7 @@ mod tests {
         let config = Config::profile(dir.path(), "more").unwrap();
         config.check("CONFIG_B=\"x y\"\nCONFIG_N=16\n").unwrap();
         let error = config.check("CONFIG_A=y\nCONFIG_N=8\n").unwrap_err();
-        expect!["Kconfig does not give what the fragments ask for (a dependency is missing, or the option does not exist): CONFIG_A=n (net.config) came out as y; CONFIG_B=\"x y\" (base.config) came out as n; CONFIG_N=16 (net.config) came out as 8"]
+        expect!["Kconfig did not grant what the fragments ask for (a dependency is missing, or an option does not exist): CONFIG_A=n (net.config) came out as y; CONFIG_B=\"x y\" (base.config) came out as n; CONFIG_N=16 (net.config) came out as 8"]
             .assert_eq(&error.to_string());
     }
 

@@ -117,7 +117,7 @@ fn same_sum(what: &str, wanted: &str, found: &str) -> Result<()> {
     if wanted == found {
         return Ok(());
     }
-    bail!("{what} has SHA-256 {found}, not {wanted}; it is not used");
+    bail!("{what} has SHA-256 {found} instead of {wanted}, so it is not used");
 }
 
 /// The tarball of the highest version in `/usr/src`; Ubuntu's lies in a directory of the same name.
@@ -196,7 +196,7 @@ fn download(ui: &Ui, cache: &Cache, url: &str, sum: Option<&str>) -> Result<Path
     let checked = url.starts_with("http://") && sum.is_some();
     if !checked && !url.starts_with("https://") {
         return Err(usage(format!(
-            "{url}: only https:// URLs, or http:// ones with --sha256, are fetched"
+            "{url}: give an https:// URL, or an http:// URL with --sha256"
         )));
     }
     let name = url.rsplit('/').next().unwrap_or_default();

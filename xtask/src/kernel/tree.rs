@@ -115,7 +115,7 @@ fn extract(ui: &Ui, tarball: &Path, to: &Path) -> Result<()> {
         bail!("extracting {}: {complaint}", tarball.display());
     }
     if !to.join("Kbuild").is_file() {
-        bail!("{} holds no kernel source tree", tarball.display());
+        bail!("{} contains no kernel source tree", tarball.display());
     }
     step.done();
     Ok(())

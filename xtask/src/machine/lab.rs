@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiffy::report::{Kind, Outcome};
 use jiffy_abi::payload::{STDIN, TERMINAL};
 
 use crate::base::cache::Cache;
@@ -163,7 +164,7 @@ pub(crate) fn execute(
     )?;
     if ended.timed_out {
         let seconds = (job.timeout + START).as_secs();
-        ui.say(&format!("the lab was stopped after {seconds} s"));
+        ui.say(&format!("the lab was killed after {seconds} s"));
     }
     Ok(ended)
 }
@@ -182,7 +183,10 @@ pub(crate) fn printed(
     let ended = execute(layout, ui, cache, options, job)?;
     let (_, status) = judge(&ended, true)?;
     let said = String::from_utf8_lossy(&said.bytes()).into_owned();
-    ensure!(status == 0, "{program} gave {status} in the lab: {said}");
+    ensure!(
+        status == 0,
+        "{program} ended with status {status} in the lab: {said}"
+    );
     Ok(said)
 }
 
@@ -234,6 +238,6 @@ fn inside(run: &Run) -> Result<Inside> {
 }
 
 fn timed_out(run: &Run) -> serde_json::Value {
-    serde_json::json!({"schema": 1, "outcome": "timed-out", "exit_code": crate::base::failure::TIMED_OUT,
-        "kvm": {"kind": "lab", "api": 12}, "memory_mib": run.memory_mib, "cpus": 1})
+    serde_json::json!({"schema": 1, "outcome": Outcome::TimedOut, "exit_code": crate::base::failure::TIMED_OUT,
+        "kvm": {"kind": Kind::Lab, "api": 12}, "memory_mib": run.memory_mib, "cpus": 1})
 }

@@ -3,3 +3,4 @@
 pub(crate) mod kvm;
 pub(crate) mod lab;
 pub(crate) mod qemu;
+pub(crate) mod values;

@@ -1,4 +1,4 @@
-//! How our runner and QEMU are told to boot the guest, and what a VMM lets us see of it.
+//! Command lines of our runner and QEMU, and what can be observed of a VMM.
 
 use std::path::{Path, PathBuf};
 
@@ -7,28 +7,28 @@ use jiffy_abi::port;
 
 use super::stopwatch::{END, MEMORY_MIB, Word};
 
-/// QEMU's program. Debian's other one, for microvm alone, has no debug console.
+/// QEMU's program. Debian's qemu-system-x86_64-microvm has no debug console.
 pub(super) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
-/// A microvm of as few devices as it can have; the kernel's time comes from KVM's clock.
+/// A microvm with as few devices as possible. The kernel's time comes from KVM's clock.
 const MICROVM: &str =
     "microvm,accel=kvm,acpi=off,pic=off,pit=off,rtc=off,isa-serial=off,usb=off,pcie=off";
 
-/// What `isa-debug-exit` makes of the 0 that PID 1 writes.
+/// QEMU's exit status when PID 1 writes 0 to `isa-debug-exit`.
 const QEMU_STATUS: i32 = 1;
 
-/// What the kernel is told in other VMMs: as ours tells it, but for the TSC's frequency, which it learns from KVM, and for
-/// memory that is zero, which firmware and resets there do not leave so.
+/// The kernel's command line in other VMMs. It lacks the TSC's frequency, which the kernel gets from KVM, and
+/// `memblock=zeroed`, since firmware and resets leave data in memory there.
 pub(super) const COMMAND_LINE: &str = jiffy::command_line::WORDS;
 
-/// What is seen of a VMM from outside.
+/// What can be observed of a VMM from outside.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// The doorbell, and its end with this status.
+    /// The doorbell, and its exit with this status.
     Both(i32),
-    /// The doorbell; it is ended then.
+    /// The doorbell only; the VMM is killed then.
     Ready,
-    /// Its end, with this status.
+    /// Its exit only, with this status.
     End(i32),
 }
 
@@ -40,20 +40,20 @@ pub(super) struct Vmm {
 }
 
 impl Vmm {
-    /// The command, which the stopwatch ends itself where nothing else does.
+    /// The command, with an option for the stopwatch to kill a VMM that does not exit by itself.
     pub(super) fn ended(self) -> Vec<Word> {
         let end = (self.seen == Seen::Ready).then(|| Word::text(END));
         end.into_iter().chain(self.command).collect()
     }
 }
 
-/// What all boot.
+/// The guest that all VMMs boot.
 pub(super) struct Guest<'a> {
     /// Its kernel.
     pub(super) vmlinux: &'a Path,
     /// Its initramfs.
     pub(super) cpio: &'a Path,
-    /// For files that describe it to a VMM.
+    /// A directory for configuration files of VMMs.
     pub(super) dir: &'a Path,
     /// Whether it is booted in the lab.
     pub(super) in_lab: bool,
@@ -68,7 +68,7 @@ impl Guest<'_> {
         Word::file("initramfs.cpio", self.cpio.to_owned())
     }
 
-    /// The kernel's path and the initramfs' where they are booted.
+    /// Paths of the kernel and the initramfs where they are booted.
     pub(super) fn paths(&self) -> Result<[String; 2]> {
         let text = |word: Word| {
             let path = word.there(self.in_lab).into_string();
@@ -78,7 +78,7 @@ impl Guest<'_> {
     }
 }
 
-/// Ours.
+/// Our runner.
 pub(super) fn ours(runner: PathBuf, guest: &Guest<'_>) -> Vmm {
     let mut command = vec![Word::file("jiffy", runner)];
     command.extend(["run", "--quiet", "--ready-fd", "1", "--kernel"].map(Word::text));

@@ -1,8 +1,9 @@
-//! The runner's start against the floor's: from fork to a guest's first byte, and to the exit.
+//! Compares the runner with the floor, a minimal C program: from fork to a guest's first byte, and to the exit.
 //!
-//! Both run a guest of two instructions that matter, with 128 MiB, in turns.
+//! Both run the same guest, which writes a byte and ends, with 128 MiB. They take turns.
 
 use anyhow::{Context, Result, bail, ensure};
+use jiffy::report::Kind;
 use serde::Serialize;
 
 use super::options::{BenchOptions, kvm};
@@ -10,11 +11,12 @@ use super::stopwatch::{self, MEMORY_MIB, Race, Runs, Spread, Word, shown};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, show};
 use crate::guest::userland;
+use crate::machine::values::kind_name;
 
-/// What is timed, in the stopwatch's order.
+/// The commands in the stopwatch's order.
 const NAMES: [&str; 2] = ["floor", "jiffy"];
 
-/// What became of one command, in microseconds.
+/// Times of one command in microseconds.
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
@@ -27,11 +29,11 @@ struct Row {
 struct Report {
     schema: u32,
     suite: &'static str,
-    kvm: String,
+    kvm: Kind,
     memory_mib: u64,
     runs: u32,
     rows: Vec<Row>,
-    /// The runner's medians over the floor's.
+    /// The runner's medians, divided by the floor's.
     ratio: Ratio,
 }
 
@@ -59,12 +61,12 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         files: Vec::new(),
     };
     let kvm = kvm(layout, options)?;
-    let said = stopwatch::run(layout, &ui, &options.build, &kvm, race)?;
+    let said = stopwatch::run(layout, &ui, &options.build, kvm, race)?;
     let report = report(&said, kvm, options.runs())?;
     show(&report, options.build.json, table)
 }
 
-fn report(said: &str, kvm: String, runs: u32) -> Result<Report> {
+fn report(said: &str, kvm: Kind, runs: u32) -> Result<Report> {
     let rows = NAMES.iter().zip(stopwatch::parse(said, NAMES.len(), runs)?);
     let rows = rows.map(|(name, runs): (_, Runs)| {
         ensure!(
@@ -76,7 +78,7 @@ fn report(said: &str, kvm: String, runs: u32) -> Result<Report> {
             name,
             first_us: runs
                 .first_us
-                .with_context(|| format!("{name} was silent"))?,
+                .with_context(|| format!("{name} wrote no byte"))?,
             exit_us: runs.exit_us,
         })
     });
@@ -100,11 +102,13 @@ fn report(said: &str, kvm: String, runs: u32) -> Result<Report> {
 }
 
 fn table(report: &Report) -> String {
-    let unit = stopwatch::unit(&report.kvm);
+    let unit = stopwatch::unit(report.kvm);
     let mut lines = vec![
         format!(
             "| flat guest, {} MiB, {} KVM, median (90th percentile) of {}, {unit} | fork to first byte | fork to exit |",
-            report.memory_mib, report.kvm, report.runs
+            report.memory_mib,
+            kind_name(report.kvm),
+            report.runs
         ),
         "|---|---|---|".to_owned(),
     ];
@@ -129,7 +133,7 @@ mod tests {
 {"command":0,"first_us":600,"exit_us":900,"status":0}
 {"command":1,"first_us":720.5,"exit_us":1200,"status":0}
 "#;
-        let report = report(said, "lab".to_owned(), 2).unwrap();
+        let report = report(said, Kind::Lab, 2).unwrap();
         expect![[r#"
             | flat guest, 128 MiB, lab KVM, median (90th percentile) of 2, lab ms | fork to first byte | fork to exit |
             |---|---|---|
@@ -142,14 +146,14 @@ mod tests {
     #[test]
     fn a_missing_run_is_an_error() {
         let said = r#"{"command":0,"first_us":400,"exit_us":800,"status":0}"#;
-        assert!(report(said, "lab".to_owned(), 1).is_err());
+        assert!(report(said, Kind::Lab, 1).is_err());
         for jiffy in [
             r#""first_us":1,"exit_us":2,"status":125"#,
             r#""first_us":null,"exit_us":2,"status":0"#,
         ] {
             let failed = format!("{said}\n{{\"command\":1,{jiffy}}}");
-            assert!(report(&failed, "lab".to_owned(), 1).is_err());
+            assert!(report(&failed, Kind::Lab, 1).is_err());
         }
-        assert!(report("nonsense", "lab".to_owned(), 1).is_err());
+        assert!(report("nonsense", Kind::Lab, 1).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measure, side by side.
+//! `cargo xtask bench`: comparisons of speed.
 
 mod ablation;
 mod commands;
@@ -21,10 +21,10 @@ use crate::base::layout::Layout;
 pub(crate) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let ablation = options.suite == Suite::Ablation;
     if !ablation && (options.write || !options.only.is_empty()) {
-        return Err(usage("--only and --write are for --suite ablation"));
+        return Err(usage("--only and --write need --suite ablation"));
     }
     match options.suite {
-        Suite::Floor if !options.vmm_path.is_empty() => Err(usage("--vmm-path is of --suite vmm")),
+        Suite::Floor if !options.vmm_path.is_empty() => Err(usage("--vmm-path needs --suite vmm")),
         Suite::Ablation => ablation::run(layout, options),
         Suite::Floor => floor::run(layout, options),
         Suite::Vmm => vmm::run(layout, options),

@@ -1,7 +1,8 @@
-//! What `cargo xtask bench` takes.
+//! Options of `cargo xtask bench`.
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use jiffy::report::Kind;
 
 use super::others;
 use crate::base::failure::fault;
@@ -12,11 +13,11 @@ use crate::machine::kvm::{On, measured_on};
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Suite {
-    /// The runner with the halting kernel, against a C program of the fewest system calls
+    /// The runner with the halting kernel, compared with a minimal C program
     Floor,
-    /// Whole boots of one kernel and initramfs, in our runner and in QEMU's microvm
+    /// Boots of one kernel and initramfs in our runner, in QEMU's microvm, and in VMMs given by --vmm-path
     Vmm,
-    /// Boots without each patch and trick in turn, beside the boot with all of them; builds a kernel for most
+    /// Boots without one patch or trick at a time, compared with the complete kernel; most need a kernel build
     Ablation,
 }
 
@@ -35,29 +36,29 @@ Examples:
 pub(crate) struct BenchOptions {
     #[command(flatten)]
     pub(super) build: BuildOptions,
-    /// What is measured
+    /// What to measure
     #[arg(long, value_enum, default_value_t = Suite::Floor)]
     pub(super) suite: Suite,
-    /// Runs of each [default: 50; of ablation, 3]
+    /// Runs of each command [default: 50, with --suite ablation 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) runs: Option<u32>,
-    /// With --suite vmm, a VMM of yours beside: NAME is firecracker, cloud-hypervisor or crosvm, FILE its program
+    /// With --suite vmm, another VMM to compare: NAME is firecracker, cloud-hypervisor or crosvm, FILE its program
     #[arg(long, value_name = "NAME=FILE", value_parser = others::parse)]
     pub(super) vmm_path: Vec<others::Other>,
-    /// Where: auto is this machine's KVM if it is of the hardware kind, else the lab
+    /// Where to measure: auto is this machine's KVM if that is hardware, else the lab
     #[arg(long, value_enum, default_value_t = On::Auto)]
     pub(super) on: On,
-    /// Of ablation, these only: topics, patches or tricks, or single ones by the patch's number or the name in
+    /// With --suite ablation, only these: `topics`, `patches`, `tricks`, numbers of patches, or names from
     /// kernel-patches/ablation.toml
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(super) only: Vec<String>,
-    /// Put ablation's table into kernel-patches/README.md, between the profile's two marks
+    /// With --suite ablation, put the table into kernel-patches/README.md, between the profile's two marks
     #[arg(long)]
     pub(super) write: bool,
 }
 
 impl BenchOptions {
-    /// Runs of each: many of what runs in turns, and of each of many kernels some, as the lab repeats.
+    /// Runs of each command. Ablation measures many kernels in the lab, where results repeat, so a few runs are enough.
     pub(super) fn runs(&self) -> u32 {
         self.runs.unwrap_or(match self.suite {
             Suite::Floor | Suite::Vmm => 50,
@@ -66,13 +67,8 @@ impl BenchOptions {
     }
 }
 
-/// The kind of KVM that is measured on.
-pub(super) fn kvm(layout: &Layout, options: &BenchOptions) -> Result<String> {
-    let kvm = measured_on(layout, options.on)?;
-    if kvm == "none" {
-        return Err(fault(
-            "this machine's KVM cannot be used; `--on lab` needs none",
-        ));
-    }
-    Ok(kvm)
+/// The kind of KVM to measure on.
+pub(super) fn kvm(layout: &Layout, options: &BenchOptions) -> Result<Kind> {
+    measured_on(layout, options.on)?
+        .ok_or_else(|| fault("this machine's KVM cannot be used; use `--on lab`, which needs none"))
 }

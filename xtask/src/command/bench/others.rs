@@ -1,8 +1,8 @@
-//! VMMs that the user has: how each is told to boot our kernel, and what it lets us see.
+//! The user's own VMMs: how to boot our kernel in each, and what can be observed.
 //!
-//! The guest rings the doorbell by a byte to a port, which two of them can put on their standard output. Our PID 1 then asks the
-//! kernel to restart, and that by a triple fault, which ends Firecracker; the others begin anew or say nothing of how they
-//! end, so they are ended when the guest was ready.
+//! The guest rings the doorbell by writing a byte to a port, which two of them can forward to their standard output. Then PID 1
+//! restarts the guest by a triple fault. Firecracker exits then; the others start again or do not report how they
+//! end, so they are killed when the guest is ready.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use super::commands::{COMMAND_LINE, Guest, Seen, Vmm};
 use super::stopwatch::{MEMORY_MIB, Word};
 use crate::base::files::{existing, write};
 
-/// A VMM that we know how to run. Not kvmtool, which boots bzImages alone, nor libkrun, which is no program.
+/// A supported VMM. kvmtool is not, since it boots bzImages only, nor is libkrun, which is a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
     Firecracker,
@@ -24,7 +24,7 @@ enum Name {
     Crosvm,
 }
 
-/// A VMM of the user's.
+/// A VMM on the user's machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Other {
     name: Name,
@@ -33,7 +33,7 @@ pub(crate) struct Other {
 
 /// Reads `NAME=FILE`.
 pub(crate) fn parse(text: &str) -> Result<Other, String> {
-    let (name, file) = text.split_once('=').ok_or("it is NAME=FILE")?;
+    let (name, file) = text.split_once('=').ok_or("give NAME=FILE")?;
     let names = Name::value_variants()
         .iter()
         .filter_map(ValueEnum::to_possible_value);
@@ -68,7 +68,7 @@ impl Other {
     }
 }
 
-/// It takes a file with all that its API would be told (docs/getting-started.md of its sources).
+/// Firecracker reads everything from a file instead of its API (docs/getting-started.md of its sources).
 fn firecracker(guest: &Guest<'_>) -> Result<Vec<Word>> {
     let [kernel, initramfs] = guest.paths()?;
     let config = json!({
@@ -86,7 +86,7 @@ fn firecracker(guest: &Guest<'_>) -> Result<Vec<Word>> {
     Ok(words)
 }
 
-/// Its debug console is at a port of our choice since version 38.
+/// cloud-hypervisor has a debug console, whose port can be chosen since version 38.
 fn cloud_hypervisor(guest: &Guest<'_>) -> Vec<Word> {
     let console = format!("tty,iobase={:#x}", port::READY);
     let memory = format!("size={MEMORY_MIB}M");
@@ -106,7 +106,7 @@ fn cloud_hypervisor(guest: &Guest<'_>) -> Vec<Word> {
     words
 }
 
-/// A serial port of its that is a debug console, at a port of our choice; without a sandbox, which needs directories.
+/// A serial port of crosvm's can be a debug console at any port. Its sandbox is off, since that needs directories.
 fn crosvm(guest: &Guest<'_>) -> Vec<Word> {
     let console = format!(
         "type=stdout,hardware=debugcon,debugcon_port={}",

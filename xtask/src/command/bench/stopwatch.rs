@@ -1,4 +1,4 @@
-//! Commands run in turns under the stopwatch, here or in the lab, and what it says of them.
+//! Times commands that take turns, by the stopwatch program, on this machine or in the lab.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiffy::report::Kind;
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
@@ -18,19 +19,18 @@ use crate::base::stats::percentile;
 use crate::base::ui::Ui;
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::userland;
-use crate::machine::kvm::LAB;
 use crate::machine::lab::{self, Job};
 
-/// The guest's memory in MiB, which is the floor's and the runner's default.
+/// The guest's memory in MiB: the default of the floor and of the runner.
 pub(super) const MEMORY_MIB: u64 = 128;
 
-/// A run takes milliseconds; this is for all of them, on a busy machine.
+/// For all runs. One takes milliseconds, but the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Runs what follows before all other work of the machine: on a busy one, times do not repeat otherwise.
+/// Runs a command with real-time priority. Without that, times on a busy machine are not repeatable.
 const FIRST: [&str; 3] = ["chrt", "--fifo", "1"];
 
-/// Whether we may run before all other work.
+/// Whether this process may use real-time priority.
 pub(crate) fn can_be_first() -> bool {
     let [chrt, how @ ..] = FIRST;
     let tried = Shell::new().map(|sh| {
@@ -44,14 +44,14 @@ pub(crate) fn can_be_first() -> bool {
 
 /// A word of a command.
 pub(super) enum Word {
-    /// The same everywhere.
+    /// A word that is the same on every machine.
     Text(OsString),
     /// A file of this machine; in the lab it is /lab/NAME.
     File(&'static str, PathBuf),
 }
 
 impl Word {
-    /// What it is where the command runs.
+    /// The word on the machine where the command runs.
     pub(super) fn there(&self, in_lab: bool) -> OsString {
         match self {
             Word::Text(text) => text.clone(),
@@ -69,30 +69,30 @@ impl Word {
     }
 }
 
-/// A command that begins with this is ended at its first byte.
+/// The stopwatch kills a command that begins with this at its first byte.
 pub(super) const END: &str = "--end";
 
 /// What is timed.
 pub(super) struct Race {
-    /// How often each is run.
+    /// How often each command runs.
     pub(super) runs: u32,
     /// Commands without `--` among their words.
     pub(super) commands: Vec<Vec<Word>>,
-    /// Programs of this machine that have libraries.
+    /// Dynamically linked programs, which the lab needs with their libraries.
     pub(super) programs: Vec<PathBuf>,
-    /// Files that the lab has as well, under /lab.
+    /// Other files for the lab, under /lab.
     pub(super) files: Vec<(&'static str, PathBuf)>,
 }
 
-/// Times the commands on this kind of KVM; gives what the stopwatch printed.
+/// Times the commands on this kind of KVM. Returns the stopwatch's output.
 pub(super) fn run(
     layout: &Layout,
     ui: &Ui,
     options: &BuildOptions,
-    kvm: &str,
+    kvm: Kind,
     race: Race,
 ) -> Result<String> {
-    let in_lab = kvm == LAB;
+    let in_lab = kvm == Kind::Lab;
     let mut arguments = vec![OsString::from(race.runs.to_string())];
     let mut files = race.files;
     for (number, command) in race.commands.into_iter().enumerate() {
@@ -140,7 +140,7 @@ pub(super) fn run(
     lab::printed(layout, ui, &Cache::open()?, options, job)
 }
 
-/// A line of the stopwatch.
+/// A line of the stopwatch's output.
 #[derive(Deserialize)]
 struct Line {
     command: usize,
@@ -149,22 +149,22 @@ struct Line {
     status: Option<i32>,
 }
 
-/// Runs of one command, by their middle and their 90th percentile.
+/// The median and the 90th percentile of a command's runs.
 #[derive(Serialize)]
 pub(super) struct Spread {
     pub(super) p50: f64,
     pub(super) p90: f64,
 }
 
-/// What became of one command, in microseconds, and its greatest exit status, if it was not always ended by a signal.
+/// Times of one command in microseconds, and its greatest exit status, none if a signal ended every run.
 pub(super) struct Runs {
-    /// None if it was silent in one of its runs.
+    /// None if a run wrote no byte.
     pub(super) first_us: Option<Spread>,
     pub(super) exit_us: Spread,
     pub(super) status: Option<i32>,
 }
 
-/// Reads what the stopwatch said of so many commands, each of which ran so often.
+/// Parses the stopwatch's output for this number of commands, each with this number of runs.
 pub(super) fn parse(said: &str, commands: usize, runs: u32) -> Result<Vec<Runs>> {
     let lines = said
         .lines()
@@ -196,9 +196,9 @@ fn spread(mut values: Vec<f64>) -> Result<Spread> {
     })
 }
 
-/// What times on this kind of KVM are called.
-pub(super) fn unit(kvm: &str) -> &'static str {
-    if kvm == LAB { "lab ms" } else { "ms" }
+/// The unit of times on this kind of KVM.
+pub(super) fn unit(kvm: Kind) -> &'static str {
+    if kvm == Kind::Lab { "lab ms" } else { "ms" }
 }
 
 /// A cell of a table: the median, and the 90th percentile.

@@ -1,12 +1,14 @@
-//! Whole boots in other VMMs beside ours, of the same kernel and initramfs, in turns: from fork to PID 1's doorbell.
+//! Compares boots of the same kernel and initramfs in our runner and in other VMMs, from fork to PID 1's doorbell. The VMMs
+//! take turns.
 //!
 //! The doorbell puts a byte on each VMM's standard output: ours writes it there (`--ready-fd 1`), and QEMU's debug console at
 //! the doorbell's port is connected to it. The guest then ends the machine: by the runner's exit port, which in QEMU is an
-//! `isa-debug-exit`. What the VMMs of the user's let us see is in `others.rs`.
+//! `isa-debug-exit`. What can be observed of the user's own VMMs is in `others.rs`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use jiffy::report::Kind;
 use serde::Serialize;
 
 use super::commands::{Guest, QEMU, Seen, ours, qemu};
@@ -17,9 +19,9 @@ use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, show};
 use crate::guest::{artefacts, userland};
-use crate::machine::kvm::LAB;
+use crate::machine::values::kind_name;
 
-/// Where QEMU's firmware is, and what of it a microvm takes.
+/// The directory of QEMU's firmware, and the files of it that a microvm needs.
 const FIRMWARE: &str = "/usr/share/qemu";
 const BLOBS: [(&str, &str); 3] = [
     ("qemu/qboot.rom", "qboot.rom"),
@@ -27,13 +29,13 @@ const BLOBS: [(&str, &str); 3] = [
     ("qemu/pvh.bin", "pvh.bin"),
 ];
 
-/// What became of one, in microseconds; what is not seen is null.
+/// Times of one VMM in microseconds; null if they cannot be observed.
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
     to_ready_us: Option<Spread>,
     exit_us: Option<Spread>,
-    /// Its median to ready over ours.
+    /// Its median time to ready, divided by ours.
     ratio: Option<f64>,
 }
 
@@ -42,7 +44,7 @@ struct Row {
 struct Report {
     schema: u32,
     suite: &'static str,
-    kvm: String,
+    kvm: Kind,
     profile: String,
     memory_mib: u64,
     runs: u32,
@@ -53,15 +55,13 @@ struct Report {
 pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let ui = Ui::new(options.build.quiet);
     let kvm = kvm(layout, options)?;
-    if kvm == "software" {
+    if kvm == Kind::Software {
         return Err(fault(
             "other VMMs cannot boot where KVM emulates the kernel; use --on lab",
         ));
     }
     if options.build.profile == artefacts::FLAT {
-        return Err(usage(
-            "the flat kernel is not booted by QEMU; see --suite floor",
-        ));
+        return Err(usage("QEMU cannot boot the flat kernel; use --suite floor"));
     }
     let others = options.vmm_path.iter();
     let others = others.map(|other| Ok((other, other.program()?)));
@@ -72,7 +72,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         vmlinux: &made.vmlinux,
         cpio: &made.initramfs.context("this profile has no initramfs")?,
         dir: &layout.artefacts(&options.build.profile),
-        in_lab: kvm == LAB,
+        in_lab: kvm == Kind::Lab,
     };
     let mut programs = vec![PathBuf::from(QEMU)];
     let mut vmms = vec![
@@ -95,7 +95,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
             .map(|(name, file)| (name, Path::new(FIRMWARE).join(file)))
             .into(),
     };
-    let said = stopwatch::run(layout, &ui, &options.build, &kvm, race)?;
+    let said = stopwatch::run(layout, &ui, &options.build, kvm, race)?;
     let report = Report {
         schema: 1,
         suite: "vmm",
@@ -140,11 +140,14 @@ fn rows(said: &str, names: &[(&'static str, Seen)], runs: u32) -> Result<Vec<Row
 }
 
 fn table(report: &Report) -> String {
-    let unit = stopwatch::unit(&report.kvm);
+    let unit = stopwatch::unit(report.kvm);
     let mut lines = vec![
         format!(
             "| {}, {} MiB, {} KVM, median (90th percentile) of {}, {unit} | fork to ready | fork to exit | ready, to ours |",
-            report.profile, report.memory_mib, report.kvm, report.runs
+            report.profile,
+            report.memory_mib,
+            kind_name(report.kvm),
+            report.runs
         ),
         "|---|---|---|---|".to_owned(),
     ];
@@ -158,11 +161,11 @@ fn table(report: &Report) -> String {
     }));
     let lacks = |what: fn(&Row) -> bool| report.rows.iter().any(what);
     if lacks(|row| row.to_ready_us.is_none()) {
-        lines.push("no time to ready: the VMM does not pass the doorbell on; its end is what a guest's restart makes it".to_owned());
+        lines.push("no time to ready: the VMM does not forward the doorbell; it exits when the guest restarts".to_owned());
     }
     if lacks(|row| row.exit_us.is_none()) {
         lines.push(
-            "no time to exit: the VMM does not end when its guest does, and was ended at ready"
+            "no time to exit: the VMM does not exit with its guest, so it was killed at ready"
                 .to_owned(),
         );
     }
@@ -201,7 +204,7 @@ mod tests {
         let report = Report {
             schema: 1,
             suite: "vmm",
-            kvm: "lab".to_owned(),
+            kvm: Kind::Lab,
             profile: "min".to_owned(),
             memory_mib: 128,
             runs: 1,
@@ -214,8 +217,8 @@ mod tests {
             | qemu microvm | 75.00 (75.00) | 9.00 (9.00) | 12.50 |
             | firecracker | - | 9.00 (9.00) | - |
             | crosvm | 12.00 (12.00) | - | 2.00 |
-            no time to ready: the VMM does not pass the doorbell on; its end is what a guest's restart makes it
-            no time to exit: the VMM does not end when its guest does, and was ended at ready"#]].assert_eq(&table(&report));
+            no time to ready: the VMM does not forward the doorbell; it exits when the guest restarts
+            no time to exit: the VMM does not exit with its guest, so it was killed at ready"#]].assert_eq(&table(&report));
     }
 
     #[test]

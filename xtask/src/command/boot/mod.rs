@@ -7,16 +7,15 @@ mod traced;
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiffy::report::Kind;
 
 use crate::base::cache::Cache;
 use crate::base::failure::{fault, usage};
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
-use crate::base::units::{mebibytes, seconds};
 use crate::machine::kvm::{self, On, Probe};
 use crate::machine::lab;
 
@@ -29,13 +28,11 @@ pub(crate) use traced::{logged, trace};
 /// Runs the command; the status is the guest program's where there is one.
 pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
     let ui = Ui::new(options.build.quiet);
-    let timeout = seconds(&options.timeout)?;
-    let memory_mib = mebibytes(&options.memory)?;
     if let Some(payload) = options.payload() {
         payload.check()?;
     }
     if options.vmm != Vmm::Host {
-        return qemu::boot(layout, &ui, options, memory_mib, timeout).map(ExitCode::from);
+        return qemu::boot(layout, &ui, options).map(ExitCode::from);
     }
     let needs_lab = options.on == On::Lab;
     let probe = if needs_lab {
@@ -44,26 +41,26 @@ pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
         Some(kvm::probe(layout)?)
     };
     match probe {
-        Some(probe) if probe.kind != "none" => on_host(layout, &ui, options, &probe),
+        Some(probe) if probe.kind.is_some() => on_host(layout, &ui, options, &probe),
         Some(probe) if options.on == On::Host => Err(fault(format!(
-            "this machine's KVM cannot be used: {}; `--on lab` needs none",
+            "this machine's KVM cannot be used: {}; use `--on lab`, which needs none",
             probe.reason
         ))),
         other => {
             if let Some(probe) = other {
                 ui.say(&format!("{}; booting in the lab instead", probe.reason));
             }
-            in_lab(layout, &ui, options, memory_mib, timeout).map(ExitCode::from)
+            in_lab(layout, &ui, options).map(ExitCode::from)
         }
     }
 }
 
 /// Becomes the runner: its streams, signals and exit status are ours.
 fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Result<ExitCode> {
-    let software = probe.kind == "software";
+    let software = probe.kind == Some(Kind::Software);
     let (kernel, initrds) = files(layout, ui, options, software)?;
     if software {
-        ui.say("this processor has no virtualization: KVM emulates the kernel, so times are no boot times (see --on lab)");
+        ui.say("this processor has no virtualization, so KVM emulates the kernel: the times are not real boot times (see --on lab)");
     }
     let mut args = options.runner();
     if let Some(fd) = options.ready_fd {
@@ -73,13 +70,7 @@ fn on_host(layout: &Layout, ui: &Ui, options: &BootOptions, probe: &Probe) -> Re
     Err(error).with_context(|| format!("running {}", layout.runner().display()))
 }
 
-fn in_lab(
-    layout: &Layout,
-    ui: &Ui,
-    options: &BootOptions,
-    memory_mib: u64,
-    timeout: Duration,
-) -> Result<u8> {
+fn in_lab(layout: &Layout, ui: &Ui, options: &BootOptions) -> Result<u8> {
     if options.ready_fd.is_some() {
         return Err(usage(
             "--ready-fd: the lab's descriptors are not this machine's; use it with --on host",
@@ -87,6 +78,6 @@ fn in_lab(
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
     let files = files(layout, ui, options, false)?;
-    let run = lab_run(layout, options, memory_mib, timeout, files)?;
+    let run = lab_run(layout, options, files)?;
     lab::run(layout, ui, &Cache::open()?, &options.build, &run)
 }

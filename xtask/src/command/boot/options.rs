@@ -1,17 +1,22 @@
-//! What `cargo xtask boot` takes, and what of it the runner is given.
+//! Options of `cargo xtask boot`, and those of them that are passed to the runner.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use jiffy::kernel::Protocol;
+use jiffy::memory::Pages;
 
+use crate::base::units::{mebibytes, seconds};
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::devices::DeviceOptions;
 use crate::guest::payload::Payload;
 use crate::machine::kvm::On;
+use crate::machine::values;
 
 const EXAMPLES: &str = "\
-Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the guest's fault; 1 the build failed;
+Exit status: the program's own; 0 ready; 124 timed out; 125 the runner or the guest failed; 1 the build failed;
 2 bad usage.
 
 Examples:
@@ -36,33 +41,33 @@ pub(super) enum Vmm {
 pub(crate) struct BootOptions {
     #[command(flatten)]
     pub(super) build: BuildOptions,
-    /// Boot this vmlinux instead of ours
+    /// Boot this vmlinux or bzImage instead of our kernel
     #[arg(long, value_name = "FILE")]
     pub(super) kernel: Option<PathBuf>,
-    /// How the kernel is entered: linux64 or pvh
-    #[arg(long, value_name = "PROTOCOL", default_value = "linux64")]
-    pub(super) entry: String,
-    /// Boot with this initramfs instead of ours; several are put one behind the other
+    /// How to enter the kernel: linux64 or pvh
+    #[arg(long, value_name = "PROTOCOL", default_value = "linux64", value_parser = values::entry)]
+    pub(super) entry: Protocol,
+    /// Boot with this initramfs instead of ours; may be repeated to concatenate several
     #[arg(long, value_name = "FILE")]
     pub(super) initrd: Vec<PathBuf>,
-    /// Guest memory
-    #[arg(long, value_name = "SIZE", default_value = "128M")]
-    pub(super) memory: String,
-    /// Virtual processors
+    /// Guest memory, in MiB or with a suffix K, M or G
+    #[arg(long = "memory", value_name = "SIZE", default_value = "128M", value_parser = mebibytes)]
+    pub(super) memory_mib: u64,
+    /// Number of virtual processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) cpus: u32,
     /// What backs guest memory: auto, 4k, thp or 2m
-    #[arg(long, value_name = "KIND", default_value = "auto")]
-    pub(super) pages: String,
+    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = values::pages)]
+    pub(super) pages: Pages,
     #[command(flatten)]
     pub(super) devices: DeviceOptions,
-    /// The longest that the guest may run
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
-    pub(super) timeout: String,
-    /// More for the kernel's command line; the word -X takes the runner's own word X away
+    /// How long the guest may run
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(super) timeout: Duration,
+    /// Words to add to the kernel's command line; -X removes the runner's own word X
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(super) cmdline: Option<String>,
-    /// Write one byte 0x01 to this descriptor when the guest is ready
+    /// Write a byte 0x01 to this file descriptor when the guest is ready
     #[arg(long, value_name = "N")]
     pub(super) ready_fd: Option<u32>,
     /// Where the runner runs
@@ -71,7 +76,7 @@ pub(crate) struct BootOptions {
     /// What boots the guest
     #[arg(long, value_enum, default_value_t = Vmm::Host)]
     pub(super) vmm: Vmm,
-    /// Boot N times and summarise
+    /// Boot N times and print a summary
     #[arg(long, value_name = "N")]
     pub(super) runs: Option<u32>,
     /// A program to run in the guest, and its arguments
@@ -104,11 +109,11 @@ impl BootOptions {
     pub(super) fn runner(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
         let mut pair = |name: &str, value: &str| args.extend([name.into(), value.into()]);
-        pair("--memory", &self.memory);
+        pair("--memory", &self.memory_mib.to_string());
         pair("--cpus", &self.cpus.to_string());
-        pair("--pages", &self.pages);
-        pair("--entry", &self.entry);
-        pair("--timeout", &self.timeout);
+        pair("--pages", values::pages_name(self.pages));
+        pair("--entry", values::entry_name(self.entry));
+        pair("--timeout", &self.timeout.as_secs_f64().to_string());
         if self.kernel.is_none() {
             pair("--profile", &self.build.profile);
         }

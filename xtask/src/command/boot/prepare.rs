@@ -1,9 +1,8 @@
-//! What a boot takes: its files, and the runner's command here or its run in the lab.
+//! Prepares a boot: its files, and the runner's command on this machine or in the lab.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Result;
 use xshell::{Shell, cmd};
@@ -17,7 +16,7 @@ use crate::guest::userland;
 use crate::kernel::foreign;
 use crate::machine::lab;
 
-/// The kernel and the archives of the initramfs, ours or the user's.
+/// The kernel and the archives of the initramfs, built by us or given by the user.
 pub(super) fn files(
     layout: &Layout,
     ui: &Ui,
@@ -56,7 +55,7 @@ pub(super) fn files(
     Ok((built.unwrap_or(vmlinux), initrds))
 }
 
-/// The runner's command for a boot on this machine. It was built when it was asked what KVM there is.
+/// The runner's command for a boot on this machine. The runner has been built already, to probe KVM.
 pub(super) fn on_this_machine(
     layout: &Layout,
     options: &BootOptions,
@@ -79,21 +78,19 @@ pub(super) fn on_this_machine(
         .into())
 }
 
-/// The run in the lab that the options ask for, of these files.
+/// A run of these files in the lab, as the options ask for.
 pub(super) fn lab_run(
     layout: &Layout,
     options: &BootOptions,
-    memory_mib: u64,
-    timeout: Duration,
     (kernel, initrds): (PathBuf, Vec<PathBuf>),
 ) -> Result<lab::Run> {
     Ok(lab::Run {
         kernel,
         initrds,
-        memory_mib,
+        memory_mib: options.memory_mib,
         options: options.runner(),
         devices: options.devices.in_lab(layout)?,
-        timeout,
+        timeout: options.timeout,
         json: options.build.json,
         payload: options.payload(),
         stdout: None,

@@ -1,10 +1,11 @@
-//! A boot for `cargo xtask trace`: the runner's trace goes to a file.
+//! Boots for `cargo xtask trace`, with the runner's trace in a file.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use jiffy::report::Kind;
 
 use super::options::{BootOptions, Vmm};
 use super::prepare::{files, lab_run, on_this_machine};
@@ -13,8 +14,7 @@ use crate::base::failure::{FAULT, usage};
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
-use crate::base::units::{mebibytes, seconds};
-use crate::machine::kvm::{LAB, On, measured_on};
+use crate::machine::kvm::{On, measured_on};
 use crate::machine::lab;
 
 /// A boot that left a trace.
@@ -25,7 +25,7 @@ pub(crate) struct Traced {
     pub(crate) status: u8,
 }
 
-/// Boots with the runner's trace going to `file`; in the lab unless this machine's KVM is hardware or was asked for.
+/// Boots with the trace written to `file`; in the lab unless this machine's KVM is hardware or was asked for.
 pub(crate) fn trace(
     layout: &Layout,
     ui: &Ui,
@@ -33,13 +33,11 @@ pub(crate) fn trace(
     hz: u32,
     file: &Path,
 ) -> Result<Traced> {
-    let timeout = seconds(&options.timeout)?;
-    let memory_mib = mebibytes(&options.memory)?;
     check(options)?;
     let kvm = measured_on(layout, options.on)?;
-    let (kernel, initrds) = files(layout, ui, options, kvm == "software")?;
+    let (kernel, initrds) = files(layout, ui, options, kvm == Some(Kind::Software))?;
     let mut args = options.runner();
-    // Ours are the trace's; the runner keeps its own off our stdout.
+    // --json is for the result of the trace; the runner's own report must not go to stdout.
     args.retain(|arg| arg != "--json");
     args.extend(["--sample-hz".into(), hz.to_string().into()]);
     if options.kernel.is_some() {
@@ -49,7 +47,7 @@ pub(crate) fn trace(
         kernel: kernel.clone(),
         status,
     };
-    if kvm == LAB {
+    if kvm == Some(Kind::Lab) {
         install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
         args.extend(["--trace".into(), "-".into()]);
         let files = (kernel.clone(), initrds);
@@ -57,12 +55,12 @@ pub(crate) fn trace(
             options: args,
             json: false,
             stdout: Some(File::create(file).context("making the trace's file")?),
-            ..lab_run(layout, options, memory_mib, timeout, files)?
+            ..lab_run(layout, options, files)?
         };
         return lab::run(layout, ui, &Cache::open()?, &options.build, &run).map(traced);
     }
     args.extend(["--trace".into(), file.into()]);
-    // The program's output is not to mix with the trace on ours.
+    // stdout is for the result, so the program's output goes to stderr.
     let status = on_this_machine(layout, options, &kernel, &initrds, args)?
         .stdout(std::io::stderr())
         .status()
@@ -71,41 +69,33 @@ pub(crate) fn trace(
     Ok(traced(code.unwrap_or(FAULT)))
 }
 
-/// What our runner does nothing with when it is looked at.
+/// Refuses options that make no sense with a trace.
 fn check(options: &BootOptions) -> Result<()> {
     if options.vmm != Vmm::Host || options.ready_fd.is_some() {
-        return Err(usage("a trace takes no --vmm and no --ready-fd"));
+        return Err(usage("trace takes neither --vmm nor --ready-fd"));
     }
     Ok(())
 }
 
-/// Boots in the lab, where QEMU writes the code that it translates to `log`.
+/// Boots in the lab and has QEMU log the code that it translates to `log`.
 pub(crate) fn logged(
     layout: &Layout,
     ui: &Ui,
     options: &BootOptions,
     log: &Path,
 ) -> Result<Traced> {
-    let timeout = seconds(&options.timeout)?;
-    let memory_mib = mebibytes(&options.memory)?;
     check(options)?;
     if options.on == On::Host {
         return Err(usage(
-            "--boot-text is read from QEMU's log: it takes no --on host",
+            "--boot-text reads QEMU's log of the lab: it does not work with --on host",
         ));
     }
     install::ensure(ui, &[Need::Qemu], &[], options.build.install)?;
     let (kernel, initrds) = files(layout, ui, options, false)?;
-    let mut run = lab_run(
-        layout,
-        options,
-        memory_mib,
-        timeout,
-        (kernel.clone(), initrds),
-    )?;
+    let mut run = lab_run(layout, options, (kernel.clone(), initrds))?;
     let logging: [OsString; 4] = ["-d".into(), "in_asm".into(), "-D".into(), log.into()];
     run.devices.qemu.extend(logging);
-    // Ours is for the list.
+    // stdout is for the list.
     run.json = false;
     run.stdout = Some(File::create("/dev/null").context("opening /dev/null")?);
     let status = lab::run(layout, ui, &Cache::open()?, &options.build, &run)?;

@@ -1,23 +1,23 @@
-//! What was found of one thing, and how it is told.
+//! A finding of the doctor, and how it is printed.
 
 use serde::Serialize;
 
-/// What was found of one thing.
+/// What was found about one aspect of the machine.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     pub(super) name: &'static str,
     pub(super) is: String,
     pub(super) good: bool,
-    /// What to change, where it is not good.
+    /// What to change, unless it is good.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) change: &'static str,
-    /// What that buys, by what we have measured or by the source named.
+    /// What the change would improve, with its source.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) buys: &'static str,
 }
 
 impl Finding {
-    /// Nothing to change.
+    /// A finding with nothing to change.
     pub(super) fn good(name: &'static str, is: impl Into<String>) -> Self {
         Self {
             name,

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use jiffy::report::Kind;
 use serde::Serialize;
 
 use self::finding::Finding;
@@ -48,7 +49,7 @@ pub(crate) fn run(layout: &Layout, options: &DoctorOptions) -> Result<ExitCode> 
     checks.extend(findings(Path::new("/")));
     let report = Report {
         schema: 1,
-        usable: probe.kind != "none",
+        usable: probe.kind.is_some(),
         checks,
     };
     show(&report, options.json, |report| {
@@ -66,10 +67,10 @@ fn findings(root: &Path) -> Vec<Finding> {
 }
 
 fn kvm(probe: &Probe) -> Finding {
-    let (is, change, buys) = match probe.kind.as_str() {
+    let (is, change, buys) = match probe.kind {
         // The reason names what to do.
-        "none" => (probe.reason.as_str(), "", ""),
-        "software" => (
+        None => (probe.reason.as_str(), "", ""),
+        Some(Kind::Software) => (
             "usable, but the processor has no virtualization: KVM emulates guests' kernels",
             "turn VT-x or AMD-V on in the firmware, or, in a virtual machine, nested virtualization on its host",
             "boots in milliseconds instead of seconds",
@@ -79,7 +80,7 @@ fn kvm(probe: &Probe) -> Finding {
     Finding {
         name: "/dev/kvm",
         is: is.to_owned(),
-        good: !matches!(probe.kind.as_str(), "none" | "software"),
+        good: !matches!(probe.kind, None | Some(Kind::Software)),
         change,
         buys,
     }
@@ -93,21 +94,21 @@ mod tests {
 
     #[test]
     fn what_kvm_there_is_decides() {
-        let found = |kind: &str| {
+        let found = |kind| {
             kvm(&Probe {
-                kind: kind.to_owned(),
+                kind,
                 reason: "there is none".to_owned(),
             })
         };
-        assert!(found("hardware").good);
-        assert_eq!(found("none").is, "there is none");
+        assert!(found(Some(Kind::Hardware)).good);
+        assert_eq!(found(None).is, "there is none");
         expect![[r"
             change  /dev/kvm: usable, but the processor has no virtualization: KVM emulates guests' kernels
                     to change: turn VT-x or AMD-V on in the firmware, or, in a virtual machine, nested virtualization on its host
                     buys: boots in milliseconds instead of seconds"]]
-        .assert_eq(&found("software").line());
+        .assert_eq(&found(Some(Kind::Software)).line());
         assert_eq!(
-            found("hardware").line(),
+            found(Some(Kind::Hardware)).line(),
             "good    /dev/kvm: usable, with a processor's virtualization"
         );
     }

@@ -1,4 +1,4 @@
-//! Files of /sys with one value each, and the values that are good for VMs.
+//! Settings in /sys with one value each, and which values are good for VMs.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::finding::Finding;
 /// A file with one value.
 struct Setting {
     name: &'static str,
-    /// From the root. Where it is not there, neither is what it is about.
+    /// Relative to the root. If the file does not exist, the kernel lacks the feature.
     path: &'static str,
     good: fn(&str) -> bool,
     change: &'static str,
@@ -21,16 +21,16 @@ const SETTINGS: &[Setting] = &[
         path: "sys/kernel/mm/transparent_hugepage/enabled",
         good: |value| value != "never",
         change: "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
-        buys: "a boot of min in 16.4 instead of 26.4 lab ms (host/src/memory/huge.rs)",
+        buys: "fewer page faults while a guest boots (Documentation/admin-guide/mm/transhuge.rst)",
     },
     Setting {
         name: "huge pages when none is free",
         path: "sys/kernel/mm/transparent_hugepage/defrag",
         good: |value| value != "never",
         change: "echo madvise > /sys/kernel/mm/transparent_hugepage/defrag",
-        buys: "huge pages for guests in a memory that is in pieces (Documentation/admin-guide/mm/transhuge.rst)",
+        buys: "huge pages for guests even if memory is fragmented (Documentation/admin-guide/mm/transhuge.rst)",
     },
-    // Guest memory is private, and files of many machines are mapped in small pages.
+    // Of no use to us: guest memory is private, and shared files are mapped in small pages.
     told(
         "huge pages of shared memory",
         "sys/kernel/mm/transparent_hugepage/shmem_enabled",
@@ -44,21 +44,21 @@ const SETTINGS: &[Setting] = &[
         path: "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
         good: |value| value == "performance",
         change: "cpupower frequency-set -g performance",
-        buys: "no boot begins at a low frequency (Documentation/admin-guide/pm/cpufreq.rst)",
+        buys: "boots that do not start at a low frequency (Documentation/admin-guide/pm/cpufreq.rst)",
     },
     Setting {
         name: "nested paging of kvm_intel",
         path: "sys/module/kvm_intel/parameters/ept",
         good: yes,
         change: "load kvm_intel with ept=1",
-        buys: "no exit for a guest's page tables (Documentation/virt/kvm/x86/mmu.rst)",
+        buys: "no exits for a guest's page tables (Documentation/virt/kvm/x86/mmu.rst)",
     },
     Setting {
         name: "nested paging of kvm_amd",
         path: "sys/module/kvm_amd/parameters/npt",
         good: yes,
         change: "load kvm_amd with npt=1",
-        buys: "no exit for a guest's page tables (Documentation/virt/kvm/x86/mmu.rst)",
+        buys: "no exits for a guest's page tables (Documentation/virt/kvm/x86/mmu.rst)",
     },
     told(
         "interrupts without exits, kvm_intel",
@@ -73,24 +73,24 @@ const SETTINGS: &[Setting] = &[
         path: "sys/module/kvm/parameters/nx_huge_pages",
         good: |value| !yes(value),
         change: "if every guest is trusted: echo off > /sys/module/kvm/parameters/nx_huge_pages",
-        buys: "KVM keeps a kernel's huge pages whole (Documentation/admin-guide/hw-vuln/multihit.rst)",
+        buys: "huge pages that KVM does not split (Documentation/admin-guide/hw-vuln/multihit.rst)",
     },
     Setting {
         name: "nanoseconds that a halted guest is polled for",
         path: "sys/module/kvm/parameters/halt_poll_ns",
         good: |value| value != "0",
         change: "echo 200000 > /sys/module/kvm/parameters/halt_poll_ns",
-        buys: "guests that wake sooner, for processor time (Documentation/virt/kvm/halt-polling.rst)",
+        buys: "guests that wake sooner, at the cost of processor time (Documentation/virt/kvm/halt-polling.rst)",
     },
     told(
         "performance counters of guests",
         "sys/module/kvm/parameters/enable_pmu",
     ),
-    // Guest memory is not offered to it, which madvise(2) would do.
+    // Of no use to us: guest memory is not registered for merging by madvise(2).
     told("merging of equal pages (KSM)", "sys/kernel/mm/ksm/run"),
 ];
 
-/// A setting that is good for some and not for others, so that its value is told and nothing else.
+/// A setting whose best value depends on the use, so only its value is shown.
 const fn told(name: &'static str, path: &'static str) -> Setting {
     Setting {
         name,
@@ -101,12 +101,12 @@ const fn told(name: &'static str, path: &'static str) -> Setting {
     }
 }
 
-/// How parameters of modules say yes.
+/// Whether a boolean module parameter is set.
 fn yes(value: &str) -> bool {
     matches!(value, "Y" | "y" | "1")
 }
 
-/// Those that are there below a root.
+/// The settings that exist below a root directory.
 pub(super) fn findings(root: &Path) -> impl Iterator<Item = Finding> {
     SETTINGS.iter().filter_map(|setting| setting.read(root))
 }
@@ -129,7 +129,7 @@ impl Setting {
     }
 }
 
-/// Of several words the one in brackets, else all.
+/// The word in brackets, or the whole text if there is none.
 fn chosen(text: &str) -> &str {
     let bracketed = text
         .split_once('[')

@@ -1,4 +1,4 @@
-//! The kernel that is proved, and the machines that it is booted in.
+//! The kernel under test, and the machines that it is booted in.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,7 +14,7 @@ use crate::guest::{payload, userland};
 use crate::machine::qemu::Ended;
 use crate::machine::qemu::microvm::Microvm;
 
-/// The machine: as much like ours as QEMU has one, with a clock that keeps its bytes when all else is reset.
+/// The QEMU machine that is most like ours, with an RTC, whose memory survives a reset.
 const MICROVM: &str = "accel=tcg,acpi=off,isa-serial=on,rtc=on,pit=on,pic=on";
 
 /// Without memblock=zeroed: QEMU's firmware leaves bytes, and every boot but the first finds those of the one before it.
@@ -33,7 +33,7 @@ pub(super) struct Guest<'a> {
 }
 
 impl Guest<'_> {
-    /// Boots once for each row; the log, and what is wrong with it.
+    /// Boots once for each row. Returns the log and the faults in it.
     pub(super) fn boots(&self, rows: &[&str]) -> Result<(String, Vec<String>)> {
         let archive = payload::base(&userland::guest(self.layout)?)?;
         let rows = rows.join(" ");
@@ -60,7 +60,7 @@ impl Guest<'_> {
         Ok((ended.said, wrong))
     }
 
-    /// Boots an archive, with more words for the kernel behind its own.
+    /// Boots an archive, with these words appended to the kernel's command line.
     pub(super) fn boot(
         &self,
         scratch: &Path,

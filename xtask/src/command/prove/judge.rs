@@ -1,4 +1,4 @@
-//! What a kernel's log tells of faults.
+//! Finds faults in a kernel's log.
 
 /// What no healthy kernel says. Each is told in words of its own, all of which begin a line behind its time stamp, but for
 /// what the machine's own tests say.
@@ -27,16 +27,16 @@ const FAULTS: [&str; 22] = [
     "prove: FAILED",
 ];
 
-/// How many lines are shown of a fault; a call trace is in them.
+/// How many lines of a fault are shown, enough for its call trace.
 const SHOWN: usize = 45;
 
-/// Of how many faults; those behind are often of the same kind.
+/// How many faults are shown; later ones are often of the same kind.
 const FAULTS_SHOWN: usize = 20;
 
-/// The rows' own lines.
+/// Begins a line that a row prints.
 const ROW: &str = "prove: ";
 
-/// The faults in a log, each with what was going on and the lines behind it.
+/// The faults in a log, each with the boot that it happened in and the lines that follow.
 pub(crate) fn log(said: &str) -> Vec<String> {
     let lines: Vec<&str> = said.lines().collect();
     let mut found: Vec<String> = Vec::new();
@@ -61,7 +61,7 @@ pub(crate) fn log(said: &str) -> Vec<String> {
     found
 }
 
-/// A fault's lines: to the end of its trace, or to the rows' next line.
+/// The lines of a fault: up to the end of its trace, or to the next line of a row.
 fn shown<'a, 'b>(lines: &'b [&'a str]) -> &'b [&'a str] {
     let end = lines
         .iter()

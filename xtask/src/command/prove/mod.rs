@@ -1,8 +1,8 @@
-//! `cargo xtask prove`: a kernel that checks itself is given every occasion to find something wrong.
+//! `cargo xtask prove`: boots a kernel with all of Linux's debugging checks in many ways, and looks for complaints.
 //!
-//! QEMU boots it many times: once with our PID 1, every device of its machine and a program for each capability, and then
-//! with `ci/guest/prove.c` as PID 1, in one machine that resets itself and keeps its memory, once for each thing that somebody
-//! may do first. The kernel's log is judged: nothing in it may tell of a fault.
+//! QEMU boots it once with our PID 1, with all devices of its machine and a program for each capability. Then it boots it
+//! with `ci/guest/prove.c` as PID 1, once for each thing that a program may do first, in one machine that resets itself and
+//! keeps its memory. Any fault in the kernel's log is an error.
 
 mod guest;
 mod judge;
@@ -10,7 +10,7 @@ mod smoke;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
@@ -27,44 +27,44 @@ use crate::guest::userland;
 use crate::kernel::source::SourceOptions;
 
 const EXAMPLES: &str = "\
-Exit status: 0 nothing was found; 1 something was, and is printed.
+Exit status: 0 no fault found; 1 faults found, which are printed.
 
 Examples:
   cargo xtask prove
   cargo xtask prove --profile check-smp --cpus 2 memory/
   cargo xtask prove --kernel ../linux/vmlinux --log /tmp/log network/tcp";
 
-/// What to prove, of what.
+/// What to boot, and which rows.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ProveOptions {
-    /// check, check-smp, or another one
+    /// Profile of the kernel: check, check-smp, or another one
     #[arg(long, value_name = "NAME", default_value = "check")]
     profile: String,
     #[command(flatten)]
     source: SourceOptions,
-    /// Install missing system packages, saying which
+    /// Install missing system packages, after listing them
     #[arg(long)]
     install: bool,
     /// Boot this vmlinux instead of the profile's
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
-    /// Memory
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
-    memory: String,
-    /// Processors
+    /// Guest memory
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = mebibytes)]
+    memory: u64,
+    /// Number of processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     cpus: u32,
-    /// More for the kernel's command line
+    /// Words to add to the kernel's command line
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     cmdline: Option<String>,
-    /// The longest that all boots may take
-    #[arg(long, value_name = "SECONDS", default_value = "1800")]
-    timeout: String,
-    /// Keep what the kernels say
+    /// How long all boots together may take
+    #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds)]
+    timeout: Duration,
+    /// Write the kernels' logs to this file
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Rows of ci/guest/prove.c by how their names begin, and `smoke` [default: all]
+    /// Rows of ci/guest/prove.c, by the beginnings of their names, or `smoke` [default: all]
     #[arg(value_name = "ROW")]
     rows: Vec<String>,
 }
@@ -75,7 +75,6 @@ const SMOKE: &str = "smoke";
 /// Runs the command.
 pub(crate) fn run(layout: &Layout, options: &ProveOptions) -> Result<ExitCode> {
     let ui = Ui::new(false);
-    let timeout = seconds(&options.timeout)?;
     install::ensure(
         &ui,
         &[Need::Build, Need::Qemu, Need::Test],
@@ -96,10 +95,10 @@ pub(crate) fn run(layout: &Layout, options: &ProveOptions) -> Result<ExitCode> {
         layout,
         cache: Cache::open()?,
         kernel,
-        memory_mib: mebibytes(&options.memory)?,
+        memory_mib: options.memory,
         cpus: options.cpus,
         words: options.cmdline.clone().unwrap_or_default(),
-        limit: Instant::now() + timeout,
+        limit: Instant::now() + options.timeout,
     };
     let (smoke, rows): (Vec<_>, Vec<_>) = options
         .rows

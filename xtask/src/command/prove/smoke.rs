@@ -1,5 +1,5 @@
-//! All that a profile has for programs, with our PID 1 and QEMU's devices: a disk, a network card, randomness, a console and
-//! a balloon.
+//! Checks everything that a profile provides for programs, with our PID 1 and QEMU's devices: a disk, a network card,
+//! randomness, a console and a balloon.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,7 +16,8 @@ use crate::guest::userland;
 
 const BUSYBOX: &str = "/bin/busybox";
 
-/// Each function is a capability, beside those that need no device. The host's side of the network gives back what it hears.
+/// Each function checks a capability that needs a device. The host's side of the network echoes what it receives. The last
+/// two commands wait until the log is complete on the serial console, since PID 1 then ends the machine.
 const DEVICES: &str = r#"
 disk() { mkdir -p /tmp/disk && mount /dev/vda /tmp/disk && dd if=/dev/urandom of=/tmp/disk/a bs=64k count=32 &&
     sum=$(md5sum < /tmp/disk/a) && umount /tmp/disk && mount /dev/vda /tmp/disk && [ "$(md5sum < /tmp/disk/a)" = "$sum" ] &&
@@ -30,13 +31,14 @@ all() { for one in procfs tmpfs overlayfs cgroup2 memory_max pids_max cpu_max di
     try $one 2>/dev/null; done; }
 all
 /lab/peer capabilities
-sleep 0.2 # the UART still has the end of that
+cat /proc/consoles > /dev/null # takes the console lock, so what is still to be printed is printed first
+stty -F /dev/ttyS0 -echo 2>/dev/null # drains the UART
 "#;
 
-/// How often it says that something works: twelve capabilities here, nine of the peer's.
+/// How many capabilities must work: twelve here and nine in the peer.
 const WORKING: usize = 21;
 
-/// Boots, and tries everything; the log, and what is wrong.
+/// Boots and tries everything. Returns the log and what is wrong.
 pub(super) fn run(guest: &Guest<'_>) -> Result<(String, Vec<String>)> {
     let scratch = guest.cache.scratch()?;
     let disk = scratch.path().join("disk");

@@ -62,7 +62,7 @@ const SHELLS: [(&str, &[&str]); 2] = [
 /// Why this machine's KVM cannot be used, if it cannot.
 pub(crate) fn no_kvm(layout: &Layout) -> Result<Option<String>> {
     let probe = probe(layout)?;
-    Ok((probe.kind == "none").then_some(probe.reason))
+    Ok(probe.kind.is_none().then_some(probe.reason))
 }
 
 /// The rows.

@@ -11,11 +11,17 @@ use super::check::{Check, Context};
 use super::command::Run;
 
 /// Arguments, exit status, and what the line must say.
-const TABLE: [(&[&str], i32, &str); 17] = [
+const TABLE: [(&[&str], i32, &str); 23] = [
     (&["boot", "--profile", "mni"], 2, "there is no profile mni"),
     (&["boot", "--no-such-option"], 2, "unexpected argument"),
     (&["boot", "--timeout", "0"], 2, "above 0"),
-    (&["boot", "--memory", "lots"], 2, "such as 128M"),
+    (&["boot", "--memory", "lots"], 2, "--memory <SIZE>"),
+    (&["boot", "--memory", "1K"], 2, "such as 128M"),
+    (&["boot", "--pages", "1g"], 2, "--pages <KIND>"),
+    (&["boot", "--entry", "bios"], 2, "--entry <PROTOCOL>"),
+    (&["trace", "--pages", "1g"], 2, "auto, 4k, thp or 2m"),
+    (&["trace", "--timeout", "soon"], 2, "--timeout <SECONDS>"),
+    (&["prove", "--memory", "lots"], 2, "such as 128M"),
     (&["boot", "--kernel", "no/such/file"], 2, "no/such/file"),
     (&["boot", "--initrd", "no/such/file"], 2, "no/such/file"),
     (

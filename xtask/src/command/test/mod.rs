@@ -52,22 +52,22 @@ Examples:
   cargo xtask test --install
   cargo xtask test --only lab/";
 
-/// Which checks, of what.
+/// Which tests to run.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TestOptions {
     #[command(flatten)]
     source: SourceOptions,
-    /// Install missing system packages, saying which
+    /// Install missing system packages, after listing them
     #[arg(long)]
     install: bool,
-    /// Run only the checks whose name contains this
+    /// Run only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Also the checks that take too long for every change
+    /// Also run tests that take too long for every change
     #[arg(long)]
     long: bool,
-    /// What same/ and linux/ check instead of profile default's kernel: one with the series and its configuration
+    /// Kernel to test in same/ and linux/ instead of profile default's; it must have the series and the same configuration
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
 }
@@ -108,7 +108,7 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     for check in &checks {
         row(check, &context, &mut count)?;
     }
-    ui.say(&format!("all that in {} s", began.elapsed().as_secs()));
+    ui.say(&format!("took {} s", began.elapsed().as_secs()));
     print(&count.line())?;
     Ok(ExitCode::from(u8::from(count.failed > 0)))
 }

@@ -1,4 +1,4 @@
-//! What several runs of one kernel have in common: the object that `--format json` prints.
+//! Summarises several runs of one kernel into the object that `--format json` prints.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,23 +10,23 @@ use super::names::Names;
 use super::phases::{self, Ruler};
 use crate::base::stats::whole;
 
-/// A trace explained. Times and counts are of one run: the mean over `runs`; samples are of all of them.
+/// A summary of traces. Times and counts are means per run; samples are totals of all runs.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Analysis {
     /// Always 1.
     pub(crate) schema: u32,
     /// `tsc`, `lab` or `emulated`.
     pub(crate) clock: String,
-    /// How the runs ended; the first one's.
+    /// How the first run ended.
     pub(crate) outcome: String,
-    /// What is known of a bad end.
+    /// Why it failed, if it did.
     #[serde(default)]
     pub(crate) diagnosis: Vec<String>,
-    /// Runs that were added up.
+    /// Number of runs.
     pub(crate) runs: usize,
-    /// First instruction to the guest's end, without the sampler's time.
+    /// From the first instruction to the guest's end, without sampling.
     pub(crate) total_us: f64,
-    /// 0 where nothing counts them.
+    /// 0 if nothing counts them.
     pub(crate) guest_instructions: u64,
     /// The samples.
     pub(crate) samples: Samples,
@@ -38,9 +38,9 @@ pub(crate) struct Analysis {
     pub(crate) phases: Vec<PhaseSum>,
     /// The longest first.
     pub(crate) initcalls: Vec<Initcall>,
-    /// Most samples of its own first.
+    /// Those with most samples of their own first.
     pub(crate) functions: Vec<Function>,
-    /// Exits to the runner, and KVM's counters of those that it serves itself.
+    /// Exits to the runner, and KVM's counters of exits that it handles itself.
     pub(crate) exits: Vec<ExitCount>,
     /// Pages of guest memory touched.
     pub(crate) pages_touched: u64,
@@ -57,7 +57,7 @@ pub(crate) struct Samples {
     pub(crate) hz: u32,
     /// How the call chains were found, and how many of them.
     pub(crate) unwound: BTreeMap<How, u64>,
-    /// Microseconds of a run that the sampler took beside `total_us`.
+    /// Microseconds of a run spent on sampling, which `total_us` does not include.
     pub(crate) overhead_us: f64,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct PhaseSum {
     pub(crate) name: String,
     /// Mean of the runs.
     pub(crate) us: f64,
-    /// Its standard error over the runs; of one run, what its samples can tell.
+    /// Its standard error over the runs; for a single run, an estimate from its samples.
     #[serde(default)]
     pub(crate) noise_us: f64,
     /// Guest instructions.
@@ -115,7 +115,7 @@ pub(crate) struct ExitCount {
 }
 
 impl Analysis {
-    /// Explains runs of one kernel; at least one.
+    /// Summarises runs of one kernel, at least one.
     pub(crate) fn of(traces: &[Trace], names: &Names) -> Self {
         let first = &traces[0];
         let runs = traces.len();
@@ -235,8 +235,8 @@ impl Analysis {
     }
 }
 
-/// What a phase's time is uncertain by: over runs, their standard error; in one run, a period of the samples at each
-/// end, unless the kernel's stamps say when it was.
+/// The uncertainty of a phase's time: the standard error of several runs; for a single run, a sampling period at each
+/// end, unless the kernel's stamps give its exact time.
 fn noise(us: &[f64], runs: usize, period: f64, stamps: bool) -> f64 {
     if runs < 2 {
         return if stamps { 0.0 } else { period };
@@ -278,7 +278,7 @@ fn exits(traces: &[Trace]) -> Vec<ExitCount> {
         for (reason, count) in trace.reasons.iter().zip(&trace.counts) {
             *counts.entry(reason.clone()).or_default() += count;
         }
-        // Those that KVM serves itself; `signal_exits` are the sampler's.
+        // Exits that KVM handles itself; `signal_exits` are caused by sampling.
         for (name, count) in &trace.stats {
             let kernel = name.ends_with("_exits") || name == "exits" || name == "pf_taken";
             if kernel && *count > 0 {

@@ -1,5 +1,5 @@
-//! The functions that a boot needs, for X86_SPLIT_TEXT: those that run, of which QEMU keeps a log in the lab, and those in
-//! which the kernel replaces instructions or constants when it starts.
+//! Lists the functions that a boot needs, for X86_SPLIT_TEXT: those that run, according to QEMU's log in the lab, and those in
+//! which the kernel patches instructions or constants when it starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-/// Log lines of QEMU where the guest of the emulated machine begins to run, and ends.
+/// Lines of QEMU's log where the guest of the emulated machine is entered, and left.
 const ENTRY: &str = "vmrun!";
 const EXIT: &str = "vmexit(";
 
@@ -49,7 +49,7 @@ impl Functions {
     }
 }
 
-/// Lists them, a name a line, from a kernel and QEMU's log of the translated code of a lab in which it booted.
+/// Lists them, one name per line, from a kernel and QEMU's log of the code translated while it booted in the lab.
 pub(super) fn list(kernel: &Path, log: &Path) -> Result<String> {
     let bytes = fs::read(kernel).with_context(|| format!("reading {}", kernel.display()))?;
     let file =
@@ -88,7 +88,7 @@ fn executed(log: impl BufRead) -> Result<BTreeSet<u64>> {
     Ok(addresses)
 }
 
-/// The addresses of instructions that the kernel replaces.
+/// The addresses of instructions that the kernel patches.
 fn replaced(file: &object::File<'_>) -> Result<Vec<u64>> {
     let mut places = Vec::new();
     for section in file.sections() {

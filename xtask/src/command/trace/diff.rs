@@ -1,4 +1,4 @@
-//! What got slower, or faster: two traces compared by function and by phase, with the noise of both.
+//! Compares two traces by function and by phase, considering the noise of both.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,10 +9,10 @@ use super::table::unit;
 /// Lines of each list.
 const TOP: usize = 20;
 
-/// Differences below this many standard errors are called noise.
+/// Differences below this many standard errors count as noise.
 const SIGMAS: f64 = 2.0;
 
-/// A function's or a phase's time in one trace, and what that is uncertain by.
+/// The time of a function or phase in one trace, and its uncertainty.
 #[derive(Clone, Copy, Debug, Default)]
 struct Time {
     us: f64,
@@ -142,7 +142,7 @@ fn changes<'a>(before: BTreeMap<&'a str, Time>, after: BTreeMap<&'a str, Time>) 
     changes
 }
 
-/// Samples are counted events: the error of a count is its root, and one that was never seen may have been there once.
+/// Samples are counted events, so the error of a count is its square root, and at least that of a single sample.
 fn functions(analysis: &Analysis) -> BTreeMap<&str, Time> {
     let each = analysis.total_us / analysis.samples.total.max(1) as f64;
     let time = |count: u64| Time {

@@ -1,4 +1,4 @@
-//! A flame graph: functions as wide as the time of the samples in them, callers below.
+//! Draws a flame graph: a function's width is the time of the samples in it, with callers below.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::analysis::Analysis;
 use super::names::Names;
 use super::table::unit;
 
-/// Narrower frames, in per cent of the whole, are about a pixel.
+/// Frames narrower than this, in per cent of the whole, are left out; they would be about a pixel.
 const MIN_WIDTH: f64 = 0.1;
 
 /// Renders the SVG.
@@ -30,7 +30,7 @@ pub(crate) fn render(traces: &[Trace], names: &Names, analysis: &Analysis) -> Re
     );
     options.count_name = "samples".to_owned();
     options.min_width = MIN_WIDTH;
-    // The same samples give the same file.
+    // So that the same samples give the same file.
     options.deterministic = true;
     let mut svg = Vec::new();
     flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)
@@ -38,7 +38,7 @@ pub(crate) fn render(traces: &[Trace], names: &Names, analysis: &Analysis) -> Re
     String::from_utf8(svg).context("the flame graph is no text")
 }
 
-/// Call chains, outermost first, with `;` between, and their samples.
+/// Call chains, outermost first, separated by `;`, and their number of samples.
 fn folded(traces: &[Trace], names: &Names) -> BTreeMap<String, u64> {
     let mut stacks = BTreeMap::new();
     for trace in traces {

@@ -29,24 +29,24 @@ use crate::guest::userland;
 use analysis::Analysis;
 use names::Names;
 
-/// What comes out.
+/// The output's format.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Phases, initcalls, functions and exits, for a terminal
+    /// Phases, initcalls, functions and exits as text
     Table,
-    /// The same for programs
+    /// The same as JSON
     Json,
-    /// An SVG whose frames are functions, as wide as their time
+    /// A flame graph as SVG
     Flamegraph,
-    /// Phases, initcalls, exits and samples on a time line, for ui.perfetto.dev or chrome://tracing
+    /// A time line of phases, initcalls, exits and samples, for ui.perfetto.dev or chrome://tracing
     Perfetto,
-    /// An SVG pie of memory setup, VM setup and boot
+    /// A pie chart of memory setup, VM setup and boot, as SVG
     Pie,
 }
 
 const EXAMPLES: &str = "\
-Times leave out what taking the samples took. In the lab they are lab time, which repeats; on a KVM without a
-processor's help they are emulated: compare instructions there.
+Times exclude sampling. In the lab they are lab time, which is repeatable; on a KVM without the
+processor's help they are emulated, so compare instructions there.
 
 Examples:
   cargo xtask trace
@@ -60,36 +60,36 @@ Examples:
 pub(crate) struct TraceOptions {
     #[command(flatten)]
     boot: BootOptions,
-    /// What comes out
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Write it to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Samples in a second of the guest's time
+    /// Samples per second of the guest's time
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     sample_hz: u32,
-    /// An ELF file that names user code: the program, say; may be given again
+    /// An ELF file with symbols for user code, such as the program; may be repeated
     #[arg(long, value_name = "FILE")]
     symbols: Vec<PathBuf>,
-    /// Show the kernel's log, taken from its memory; ours keep all of it with --cmdline boot_loglevel=7
+    /// Show the kernel's log, read from guest memory; our kernels keep all of it with --cmdline boot_loglevel=7
     #[arg(long)]
     dmesg: bool,
-    /// List the functions that a boot in the lab needs, as X86_SPLIT_TEXT of our kernels takes them
+    /// List the functions that a boot in the lab needs, for X86_SPLIT_TEXT of our kernels
     #[arg(long)]
     boot_text: bool,
-    /// Keep the result under this name
+    /// Save the result under this name
     #[arg(long, value_name = "NAME")]
     save: Option<String>,
-    /// Show what changed since the result of this name
+    /// Show what changed since the result saved under this name
     #[arg(long, value_name = "NAME")]
     against: Option<String>,
-    /// Boot nothing: compare two results of --format json
+    /// Compare two results of --format json, without booting
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
     diff: Option<Vec<PathBuf>>,
 }
 
-/// Runs the command; a guest that ended badly gives its trace, and its status.
+/// Runs the command. A guest that failed is traced too, and gives its status.
 pub(crate) fn run(layout: &Layout, options: &TraceOptions) -> Result<ExitCode> {
     if let Some([before, after]) = options.diff.as_deref() {
         let text = diff::render(&saved(before)?, &saved(after)?);
@@ -116,7 +116,7 @@ pub(crate) fn run(layout: &Layout, options: &TraceOptions) -> Result<ExitCode> {
     };
     let names = Names::load(&booted.kernel, pid1.as_deref(), &options.symbols)?;
     if !names.kernel_has_symbols() {
-        ui.say("this kernel has no symbols: functions are shown as addresses");
+        ui.say("this kernel has no symbols, so functions are shown as addresses");
     }
     let analysis = Analysis::of(&traces, &names);
     if let Some(name) = &options.save {
@@ -168,13 +168,13 @@ fn show(options: &TraceOptions, text: &str) -> Result<()> {
 
 /// Reads what the runner wrote: a line for each run.
 fn read(file: &Path) -> Result<Vec<Trace>> {
-    let text = fs::read_to_string(file).context("the runner left no trace")?;
+    let text = fs::read_to_string(file).context("the runner wrote no trace")?;
     let traces = text
         .lines()
         .map(|line| serde_json::from_str(line).context("reading the runner's trace"))
         .collect::<Result<Vec<Trace>>>()?;
     match traces.first() {
-        None => Err(fault("the runner left an empty trace: did it run?")),
+        None => Err(fault("the runner wrote an empty trace; did it run?")),
         Some(first) if first.schema != SCHEMA => {
             Err(fault("the runner's trace is of another version"))
         }

@@ -9,7 +9,7 @@ use rustc_demangle::demangle;
 
 use crate::base::failure::usage;
 
-/// What user code is called without symbols: before the payload runs, it is PID 1's.
+/// The name of user code without symbols. Before the payload runs, it is PID 1's.
 const USER: &str = "[user code]";
 const PID1: &str = "[PID 1]";
 
@@ -22,7 +22,7 @@ pub(crate) struct Frame {
     pub(crate) named: bool,
 }
 
-/// The symbols of the kernel, of PID 1 and of user programs; by default of nothing.
+/// The symbols of the kernel, of PID 1 and of user programs; none by default.
 #[derive(Default)]
 pub(crate) struct Names {
     kernel: Image,
@@ -71,7 +71,7 @@ impl Names {
         let mut chain: Vec<_> = callers
             .iter()
             .rev()
-            // The call is in front of the address that it returns to.
+            // The call instruction is before the return address.
             .map(|address| self.kernel(address.wrapping_sub(1)))
             .collect();
         chain.push(self.kernel(sample.ip));
@@ -85,7 +85,7 @@ impl Names {
     }
 }
 
-/// A function, by its name in the source: PID 1 is Rust's, and payloads may be. The alternate form leaves a hash out.
+/// A function's name in the source: PID 1 and maybe the payload are in Rust. The alternate form omits the hash.
 fn frame(image: &Image, address: u64) -> Option<Frame> {
     let (_, name) = image.function(address)?;
     Some(Frame {

@@ -12,7 +12,7 @@ const INITCALLS: u32 = 2;
 const EXITS: u32 = 3;
 const SAMPLES: u32 = 4;
 
-/// Renders one run; times are as they were, the sampler's included.
+/// Renders one run. Its times include sampling.
 pub(crate) fn render(trace: &Trace, names: &Names) -> String {
     let mut events: Vec<Value> = [(PHASES, "phases"), (INITCALLS, "initcalls"), (EXITS, "exits"), (SAMPLES, "samples")]
         .iter()

@@ -1,5 +1,5 @@
-//! A run's time cut into phases that add up to the whole: at the kernel's own stamps, or, for a kernel without them,
-//! by what the samples show below `start_kernel`.
+//! Divides a run's time into phases that add up to the whole: at the kernel's own stamps or, for a kernel without them,
+//! by the functions that samples show below `start_kernel`.
 
 use jiffy::trace::raw::{Sample, Stamp, StampKind, Trace};
 
@@ -12,8 +12,8 @@ const PID1: &str = "PID 1";
 /// From the payload's start to the end.
 const PAYLOAD: &str = "payload";
 
-/// Functions whose callees are the phases of a kernel without stamps, innermost first: of the boot's own thread, and
-/// of the threads beside it.
+/// Functions whose callees are the phases of a kernel without stamps, innermost first: those of the booting thread, and
+/// those of other threads.
 const STEPS: [&str; 11] = [
     "do_one_initcall",
     "kernel_init_freeable",
@@ -33,11 +33,11 @@ const STEPS: [&str; 11] = [
 pub(crate) struct Phase {
     /// What happened in it.
     pub(crate) name: String,
-    /// Microseconds, without the sampler's.
+    /// Microseconds, without sampling.
     pub(crate) us: f64,
     /// Guest instructions.
     pub(crate) instructions: f64,
-    /// VM exits by KVM's count, the sampler's included.
+    /// VM exits by KVM's count, including those caused by sampling.
     pub(crate) exits: f64,
 }
 
@@ -47,14 +47,14 @@ pub(crate) struct Call {
     pub(crate) address: u64,
     /// When it was called.
     pub(crate) start: f64,
-    /// Microseconds, without the sampler's.
+    /// Microseconds, without sampling.
     pub(crate) us: f64,
 }
 
-/// Time without the sampler's, by time with it; and the counters between the samples, evenly spread.
+/// Converts times that include sampling to times without it, and interpolates counters between samples.
 pub(crate) struct Ruler<'a> {
     samples: &'a [Sample],
-    /// What all samples before this one cost.
+    /// The cost of all samples before each one.
     costs: Vec<f64>,
 }
 
@@ -150,7 +150,7 @@ fn by_stamps(stamps: &[Stamp], end: f64, ruler: &Ruler<'_>) -> Vec<Phase> {
         .collect()
 }
 
-/// The time up to each sample is taken to be of the sample's phase.
+/// The time up to each sample counts as that of the sample's phase.
 fn by_samples(trace: &Trace, end: f64, names: &Names, ruler: &Ruler<'_>) -> Vec<Phase> {
     let mut phases: Vec<Phase> = Vec::new();
     let mut from = 0.0;
@@ -175,7 +175,8 @@ fn by_samples(trace: &Trace, end: f64, names: &Names, ruler: &Ruler<'_>) -> Vec<
     phases
 }
 
-/// Whether a call chain, outermost first, is an interrupt's, which has a stack of its own: what it interrupted goes on.
+/// Whether a call chain, outermost first, is that of an interrupt. Interrupts have their own stack, so the phase that they
+/// interrupt continues.
 fn interrupt(chain: &[Frame]) -> bool {
     chain.first().is_some_and(|frame| {
         [
@@ -189,7 +190,7 @@ fn interrupt(chain: &[Frame]) -> bool {
     })
 }
 
-/// What a call chain, outermost first, is called as a phase.
+/// The phase that a call chain, outermost first, belongs to.
 fn step(chain: &[Frame]) -> String {
     let below = STEPS.iter().find_map(|step| {
         let at = chain.iter().rposition(|frame| frame.name == *step)?;

@@ -27,7 +27,7 @@ pub(crate) fn render(us: &Microseconds) -> String {
                 100.0 - 90.0 * (turn * TAU).cos(),
             )
         };
-        // An arc from a point to itself is nothing: a whole pie stops just short of it.
+        // An arc from a point to itself draws nothing, so a whole circle stops just short of that.
         let (from, to) = (point(at), point(at + share.min(0.9999)));
         let large = u8::from(share > 0.5);
         svg += &format!(

@@ -1,4 +1,4 @@
-//! A trace for a terminal.
+//! Prints a trace as text.
 
 use std::fmt::Write;
 
@@ -32,12 +32,12 @@ fn write(analysis: &Analysis, out: &mut String) -> std::fmt::Result {
     if analysis.clock == "emulated" {
         writeln!(
             out,
-            "KVM emulates the kernel here: times are no boot times; compare instructions."
+            "KVM emulates the kernel here, so the times are not real boot times; compare instructions."
         )?;
     }
     writeln!(
         out,
-        "{} samples at {} Hz, {:.1} % in named functions; taking them took {:.2} {unit} beside ({:.1} %)",
+        "{} samples at {} Hz, {:.1} % in named functions; sampling took another {:.2} {unit} ({:.1} %), not counted here",
         samples.total,
         samples.hz,
         100.0 * samples.attributed as f64 / total,
@@ -73,7 +73,7 @@ fn write(analysis: &Analysis, out: &mut String) -> std::fmt::Result {
     )
 }
 
-/// A number of instructions, where something counts them.
+/// A number of instructions, or a dash if nothing counts them.
 fn counted(instructions: u64) -> String {
     match instructions {
         0 => "-".to_owned(),
@@ -81,7 +81,7 @@ fn counted(instructions: u64) -> String {
     }
 }
 
-/// What milliseconds are called under a clock.
+/// The name of a clock's milliseconds.
 pub(crate) fn unit(clock: &str) -> &'static str {
     match clock {
         "lab" => "lab ms",

@@ -72,7 +72,7 @@ fn the_table_shows_it_all() {
     let analysis = Analysis::of(&[run(4), run(4)], &Names::default());
     expect![[r#"
         ready: 0.91 ms from the first instruction to the end, 2 run(s)
-        18 samples at 10000 Hz, 0.0 % in named functions; taking them took 0.09 ms beside (9.9 %)
+        18 samples at 10000 Hz, 0.0 % in named functions; sampling took another 0.09 ms (9.9 %), not counted here
         Callers were found by scanning the stack: this kernel keeps neither frame pointers nor ORC tables.
 
                 ms      % instructions    exits  phase (by the kernel's stamps)

@@ -98,7 +98,7 @@ pub(crate) fn payload(file: &[u8]) -> Result<Payload<'_>> {
     let version = u16_at(file, VERSION).unwrap_or(0);
     ensure!(
         version >= PAYLOAD_VERSION,
-        "its boot protocol is {}.{:02}, from before 2.08 (Linux 2.6.26)",
+        "its boot protocol {}.{:02} is older than 2.08 (Linux 2.6.26)",
         version >> 8,
         version & 0xff
     );
@@ -111,7 +111,7 @@ pub(crate) fn payload(file: &[u8]) -> Result<Payload<'_>> {
         let start = word(file, PAYLOAD_OFFSET)?.checked_add((sectors + 1) * SECTOR)?;
         file.get(start..start.checked_add(word(file, PAYLOAD_LENGTH)?)?)
     };
-    let bytes = find().context("it is cut short: its payload ends behind the file")?;
+    let bytes = find().context("it is cut short: its payload extends beyond the file")?;
     if bytes.starts_with(b"\x7fELF") {
         return Ok(Payload {
             bytes,
@@ -124,7 +124,7 @@ pub(crate) fn payload(file: &[u8]) -> Result<Payload<'_>> {
         .find(|kind| bytes.starts_with(kind.magic))
     else {
         let head = &bytes[..bytes.len().min(4)];
-        bail!("its payload is compressed in a way unknown here (it begins with {head:02x?})");
+        bail!("its payload has an unknown compression (it begins with {head:02x?})");
     };
     let data = bytes.len().saturating_sub(TRAILER);
     let size = word(bytes, data).unwrap_or(0);
@@ -167,7 +167,7 @@ pub(crate) fn unpack(payload: &Payload<'_>) -> Result<Vec<u8>> {
         .with_context(|| format!("reading what {program} made"))?;
     ensure!(
         out.len() == payload.size,
-        "{program} made {} bytes of it, and it should be {}: it is damaged",
+        "it is damaged: {program} made {} bytes of it instead of {}",
         out.len(),
         payload.size
     );

@@ -63,7 +63,7 @@ pub(crate) fn vmlinux(layout: &Layout, ui: &Ui, kernel: &Path, install: bool) ->
 fn unpack(ui: &Ui, kernel: &Path, file: &[u8], install: bool) -> Result<Vec<u8>> {
     let wrong = |error: anyhow::Error| {
         usage(format!(
-            "{}: no vmlinux can be taken out of this bzImage: {error:#}",
+            "{}: cannot extract the vmlinux from this bzImage: {error:#}",
             kernel.display()
         ))
     };

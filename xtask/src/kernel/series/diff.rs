@@ -29,7 +29,7 @@ pub(crate) fn parse(text: &str) -> Result<(String, BTreeSet<PathBuf>)> {
         }
     }
     if files.is_empty() {
-        bail!("it has no `diff --git` line; make it with git format-patch");
+        bail!("it has no `diff --git` line; create it with git format-patch");
     }
     let subject = subject
         .strip_prefix('[')

@@ -108,7 +108,7 @@ impl Patch {
             .to_string_lossy()
             .into_owned();
         let (subject, files) = parse(&String::from_utf8_lossy(&text))
-            .with_context(|| format!("{} is no patch that we can apply", path.display()))?;
+            .with_context(|| format!("{} is not a patch that can be applied", path.display()))?;
         Ok(Self {
             name,
             subject,
@@ -141,7 +141,7 @@ impl Patch {
         }
         let said = String::from_utf8_lossy(&output.stdout);
         Err(anyhow!(
-            "{} does not apply to {}: {}; the tree is as it was",
+            "{} does not apply to {}: {}; the tree is unchanged",
             self.name,
             tree.display(),
             explain(&said).unwrap_or_else(|| {
@@ -286,13 +286,13 @@ mod tests {
 
     #[test]
     fn a_mismatch_names_patch_file_and_hunk() {
-        expect!["0001-a.patch does not apply to TREE: init/main.c: hunk 1 (line 1) does not match; the tree is as it was"]
+        expect!["0001-a.patch does not apply to TREE: init/main.c: hunk 1 (line 1) does not match; the tree is unchanged"]
             .assert_eq(&refusal("one\nother\nthree\n"));
     }
 
     #[test]
     fn a_change_that_is_there_already_is_told_apart() {
-        expect!["0001-a.patch does not apply to TREE: init/main.c: the change is already there; the tree is as it was"]
+        expect!["0001-a.patch does not apply to TREE: init/main.c: the change is already there; the tree is unchanged"]
             .assert_eq(&refusal("one\nzwei\nthree\n"));
     }
 }

@@ -44,7 +44,7 @@ impl<'a> Unpatched<'a> {
             let output = patch.run_in(scratch.path(), &["--reverse", "--force", "--fuzz=0"])?;
             if !output.status.success() {
                 bail!(
-                    "{} does not come off {}: {}",
+                    "{} cannot be reverted in {}: {}",
                     patch.name,
                     tree.display(),
                     String::from_utf8_lossy(&output.stdout).trim()
@@ -91,7 +91,7 @@ impl<'a> Unpatched<'a> {
             }
             ensure!(
                 apply(&[])?.status.success(),
-                "{} applied when it was tried, and does not now",
+                "{} applied when it was tried but no longer does",
                 patch.name
             );
             left.push(patch.clone());
@@ -133,7 +133,11 @@ impl Subset {
         self.staged.install(copy)?;
         for file in &self.staged.files {
             let made = same(&self.staged.scratch.path().join(file), &copy.join(file))?;
-            ensure!(made, "{} is not as it should be", copy.join(file).display());
+            ensure!(
+                made,
+                "{} differs from the file that was staged",
+                copy.join(file).display()
+            );
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use jiffy::report::Outcome;
 use jiffy_abi::verdict::Verdict;
 
 use crate::base::failure;
@@ -19,11 +20,11 @@ pub(crate) struct Ended {
     pub(crate) said: String,
 }
 
-/// The outcome's name and the exit status of a machine that ended.
-pub(crate) fn judge(ended: &Ended, payload: bool) -> Result<(&'static str, u8)> {
+/// The outcome and the exit status of a machine that ended.
+pub(crate) fn judge(ended: &Ended, payload: bool) -> Result<(Outcome, u8)> {
     Ok(match ended.verdict {
-        Some(Verdict::Exit(status)) => ("exited", status),
-        Some(Verdict::Signal(signal)) => ("exited", 128 | signal),
+        Some(Verdict::Exit(status)) => (Outcome::Exited, status),
+        Some(Verdict::Signal(signal)) => (Outcome::Exited, 128 | signal),
         Some(Verdict::Error(stage, errno)) => {
             return Err(failure::fault(format!(
                 "PID 1 failed at {}: {}",
@@ -31,8 +32,8 @@ pub(crate) fn judge(ended: &Ended, payload: bool) -> Result<(&'static str, u8)> 
                 std::io::Error::from_raw_os_error(errno.into())
             )));
         }
-        None if ended.timed_out => ("timed-out", failure::TIMED_OUT),
-        None if ended.ready.is_some() && !payload => ("ready", 0),
+        None if ended.timed_out => (Outcome::TimedOut, failure::TIMED_OUT),
+        None if ended.ready.is_some() && !payload => (Outcome::Ready, 0),
         None => {
             return Err(failure::fault(format!(
                 "the guest ended without a verdict{}{}",

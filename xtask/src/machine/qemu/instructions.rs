@@ -67,7 +67,7 @@ pub(crate) fn until_ready(boot: &Counted<'_>) -> Result<u64> {
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
         let Ok(line) = lines.recv_timeout(left) else {
-            bail!("the guest did not get ready under QEMU");
+            bail!("the guest did not get ready in time under QEMU");
         };
         let said: Value =
             serde_json::from_str(&line).with_context(|| format!("reading QEMU's {line:?}"))?;

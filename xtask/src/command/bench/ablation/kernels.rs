@@ -1,4 +1,4 @@
-//! The kernels of variants: built where they are not in the cache.
+//! Builds the kernels of variants that are not in the cache.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::kernel::source::{self, Source};
 use crate::kernel::tree;
 use crate::kernel::variant::{self, Workshop};
 
-/// What all variants are made of.
+/// What all variants are built from.
 pub(super) struct Kernels<'a> {
     ui: &'a Ui,
     cache: &'a Cache,
@@ -28,12 +28,12 @@ pub(super) struct Kernels<'a> {
     series: &'a Series,
 }
 
-/// A variant's kernel, and how it came out.
+/// A variant's kernel, and how it differs from what was asked for.
 pub(super) struct Made {
     kernel: Kernel,
-    /// Patches taken out beside those that were asked for.
+    /// Patches that were taken out in addition to those asked for.
     pub(super) with: Vec<String>,
-    /// Answers of the profile that Kconfig did not take.
+    /// Settings of the profile that Kconfig did not grant.
     pub(super) not_granted: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Kernels<'a> {
         Workshop::open(self.ui, self.cache, &self.source, self.series)
     }
 
-    /// The recipe of the kernel with everything.
+    /// The recipe of the complete kernel.
     fn whole(&self) -> Recipe<'_> {
         Recipe {
             profile: &self.options.profile,

@@ -1,4 +1,4 @@
-//! What a boot costs: times, exits and pages in the lab, instructions in QEMU without KVM.
+//! Measures a boot: time, exits and pages in the lab, instructions in QEMU without KVM.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,27 +15,26 @@ use crate::base::cache::Cache;
 use crate::base::layout::Layout;
 use crate::base::stats::{percentile, whole};
 use crate::base::ui::Ui;
-use crate::base::units::mebibytes;
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::devices::InLab;
 use crate::machine::lab;
 use crate::machine::qemu::{self, Counted};
 
-/// The longest that a guest may run; one that gets ready does so in milliseconds.
+/// How long a guest may run. One that gets ready takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a boot costs until PID 1 rings.
+/// The cost of a boot until PID 1 rings the doorbell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Figures {
     /// From the runner's start, in lab microseconds; the median, as are exits and pages.
     pub(super) to_ready_us: f64,
-    /// The guest's alone; none where they are not counted. The median too, each run having a seed of its own.
+    /// Of the guest only; none if they are not counted. Also the median, since each run has its own random seed.
     pub(super) instructions: Option<u64>,
-    /// Of the vCPU.
+    /// VM exits.
     pub(super) exits: u64,
-    /// Of guest memory, touched.
+    /// Pages of guest memory touched.
     pub(super) pages: u64,
-    /// Of vmlinux.
+    /// Size of vmlinux.
     pub(super) kernel_bytes: u64,
 }
 
@@ -66,7 +65,7 @@ pub(super) struct Bench<'a> {
 impl Bench<'_> {
     /// Boots a variant's kernel.
     pub(super) fn measure(&self, kernel: &Path, variant: &Variant) -> Result<Figures> {
-        let memory_mib = mebibytes(variant.memory())?;
+        let memory_mib = variant.memory_mib()?;
         let said = self.in_lab(kernel, variant, memory_mib)?;
         let report: Value =
             serde_json::from_str(&said).with_context(|| format!("reading {said:?}"))?;
@@ -139,7 +138,7 @@ impl Bench<'_> {
     }
 }
 
-/// The middle of what the runs measured, or what the one run did.
+/// The median of a report's runs, or the value of its only run.
 fn median(report: &Value, path: &[&str]) -> Result<f64> {
     let summary = report.get("summary");
     let mut value = summary.unwrap_or(report);
@@ -155,7 +154,7 @@ fn median(report: &Value, path: &[&str]) -> Result<f64> {
     }
 }
 
-/// Why the runner failed, in words.
+/// Why the runner failed, for people.
 fn outcome(said: &str, status: u8) -> String {
     let report: Value = serde_json::from_str(said).unwrap_or_default();
     let runs = report["runs"].as_array().cloned().unwrap_or_default();
@@ -165,8 +164,8 @@ fn outcome(said: &str, status: u8) -> String {
         .filter_map(|run| run["outcome"].as_str())
         .find(|outcome| *outcome != "ready");
     outcome.map_or_else(
-        || format!("the runner gave {status}"),
-        |outcome| format!("does not get ready: {outcome}"),
+        || format!("the runner's exit status is {status}"),
+        |outcome| format!("not ready: {outcome}"),
     )
 }
 
@@ -188,11 +187,11 @@ mod tests {
     #[test]
     fn a_failure_is_named() {
         let runs = r#"{"runs": [{"outcome": "ready"}, {"outcome": "panicked"}]}"#;
-        assert_eq!(outcome(runs, 125), "does not get ready: panicked");
+        assert_eq!(outcome(runs, 125), "not ready: panicked");
         assert_eq!(
             outcome(r#"{"outcome": "timed-out"}"#, 124),
-            "does not get ready: timed-out"
+            "not ready: timed-out"
         );
-        assert_eq!(outcome("", 125), "the runner gave 125");
+        assert_eq!(outcome("", 125), "the runner's exit status is 125");
     }
 }

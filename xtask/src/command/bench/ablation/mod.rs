@@ -1,4 +1,4 @@
-//! What each patch and each trick is worth: the boot without it, beside the boot with everything.
+//! What each patch and each trick is worth: a boot without it, compared with a boot of the complete kernel.
 
 mod kernels;
 mod measure;
@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use jiffy::report::Kind;
 use serde::Serialize;
 
 use self::kernels::Kernels;
@@ -34,7 +35,7 @@ use crate::machine::kvm::On;
 struct Report<'a> {
     schema: u32,
     suite: &'static str,
-    kvm: &'static str,
+    kvm: Kind,
     profile: &'a str,
     runs: u32,
     rows: &'a [Row],
@@ -46,7 +47,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     let profile = options.build.profile.as_str();
     if options.on == On::Host || profile == artefacts::FLAT {
         return Err(usage(
-            "--suite ablation compares Linux kernels in the lab, where figures repeat",
+            "--suite ablation compares Linux kernels in the lab: it takes neither --on host nor --profile flat",
         ));
     }
     let series = Series::read(&layout.series())?;
@@ -54,7 +55,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     plan.select(&options.only)?;
     let document = document(layout);
     if options.write {
-        // Found wrong now, not in an hour.
+        // Fail now rather than after an hour of measuring.
         table::replace(&read(&document)?, profile, "")?;
     }
     let mut needs = vec![Need::Build, Need::Qemu];
@@ -77,7 +78,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
         serde_json::to_string(&Report {
             schema: 1,
             suite: "ablation",
-            kvm: crate::machine::kvm::LAB,
+            kvm: Kind::Lab,
             profile,
             runs: options.runs(),
             rows: &rows,
@@ -95,16 +96,16 @@ fn read(path: &std::path::Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// What all rows are measured with.
+/// What all measurements need.
 struct Suite<'a> {
     bench: Bench<'a>,
     kernels: Kernels<'a>,
     workshop: Workshop<'a>,
     unpatched: Unpatched<'a>,
     plan: &'a Plan,
-    /// The kernel with everything.
+    /// The complete kernel.
     vmlinux: PathBuf,
-    /// What boots with everything cost, by their memory.
+    /// Results of the complete kernel, by memory size.
     bases: BTreeMap<String, Figures>,
     rows: Vec<Row>,
 }
@@ -154,7 +155,7 @@ fn rows(
 }
 
 impl Suite<'_> {
-    /// The row that others with this memory are compared with; a boot with everything has to work.
+    /// Measures the complete kernel with this memory, which other rows are compared with. It has to boot.
     fn base(&mut self, memory: &str) -> Result<()> {
         if self.bases.contains_key(memory) {
             return Ok(());
@@ -169,7 +170,7 @@ impl Suite<'_> {
         Ok(())
     }
 
-    /// A variant's row. What cannot be built or does not get ready is told there.
+    /// Measures a variant. If it cannot be built or does not get ready, its row says so.
     fn variant(&mut self, variant: &Variant) {
         let mut row = Row::of(variant);
         match self.figures(variant, &mut row) {

@@ -1,4 +1,5 @@
-//! What is taken out, one after the other: each topic of the series, each patch, and what kernel-patches/ablation.toml lists.
+//! The variants to measure: one without each topic of the series, one without each patch, and those in
+//! kernel-patches/ablation.toml.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,14 +11,15 @@ use serde::Deserialize;
 use crate::base::failure::usage;
 use crate::base::units::mebibytes;
 use crate::kernel::series::{Companions, Series};
+use crate::machine::values;
 
 /// The file, below kernel-patches.
 pub(super) const FILE: &str = "ablation.toml";
 
-/// Guest memory where nothing else is said.
+/// Guest memory of variants that do not say otherwise.
 pub(super) const MEMORY: &str = "128M";
 
-/// A kernel or a boot to measure beside the one with everything.
+/// A kernel or a boot to compare with the complete kernel.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Variant {
@@ -25,10 +27,10 @@ pub(super) struct Variant {
     pub(super) name: String,
     /// One line.
     pub(super) what: String,
-    /// Numbers of the patches it does without.
+    /// Numbers of the patches to take out.
     #[serde(default)]
     pub(super) without: BTreeSet<String>,
-    /// Lines of a .config that replace the profile's answers.
+    /// Lines of a .config that replace the profile's settings.
     #[serde(default)]
     pub(super) config: String,
     /// Make's variables.
@@ -73,14 +75,14 @@ struct File {
     /// Each topic's name, its first patch and its last.
     #[serde(default)]
     topics: BTreeMap<String, [String; 2]>,
-    /// Of patches that do not compile without another one: that one, and those.
+    /// For a patch that others do not compile without: those others.
     #[serde(default)]
     with: Companions,
     #[serde(default)]
     trick: Vec<Variant>,
 }
 
-/// All that can be taken out.
+/// All variants.
 pub(super) struct Plan {
     /// In the order in which they are measured.
     pub(super) variants: Vec<Variant>,
@@ -93,7 +95,7 @@ fn usual() -> String {
 }
 
 impl Variant {
-    /// The boot that the others with this memory are compared with.
+    /// The complete kernel with this memory.
     pub(super) fn base(memory: &str) -> Self {
         let name = if memory == MEMORY {
             "nothing".to_owned()
@@ -129,19 +131,24 @@ impl Variant {
         &self.memory
     }
 
-    /// Whether its kernel is the one with everything.
+    /// Guest memory in MiB.
+    pub(super) fn memory_mib(&self) -> Result<u64> {
+        mebibytes(&self.memory).map_err(|error| usage(format!("memory {}: {error}", self.memory)))
+    }
+
+    /// Whether its kernel is the complete one.
     pub(super) fn is_of_the_boot(&self) -> bool {
         self.without.is_empty() && self.config.is_empty() && self.make.is_empty()
     }
 
-    /// Whether its kernel is made by clang.
+    /// Whether its kernel is built with clang.
     pub(super) fn is_of_llvm(&self) -> bool {
         self.make.iter().any(|word| word.starts_with("LLVM="))
     }
 }
 
 impl Plan {
-    /// The topics of the series in its order, its patches, then the tricks of the file.
+    /// The topics of the series in its order, its patches, then the variants in the file.
     pub(super) fn read(dir: &Path, series: &Series) -> Result<Self> {
         let path = dir.join(FILE);
         let text =
@@ -176,7 +183,10 @@ impl Plan {
             .chain(file.trick)
             .collect();
         for variant in &variants {
-            mebibytes(&variant.memory)?;
+            variant.memory_mib()?;
+            if let Some(text) = &variant.pages {
+                values::pages(text).map_err(|error| usage(format!("pages {text}: {error}")))?;
+            }
             ensure!(
                 names.insert(&variant.name),
                 "{} is there twice",
@@ -189,7 +199,7 @@ impl Plan {
         })
     }
 
-    /// Keeps those that are named, by themselves or by their group, if any are.
+    /// Keeps only these, named by themselves or by their group, if there are any.
     pub(super) fn select(&mut self, only: &[String]) -> Result<()> {
         let is = |one: &Variant, name: &str| one.name == name || one.group.name() == name;
         let known = |name: &&String| self.variants.iter().any(|one| is(one, name));

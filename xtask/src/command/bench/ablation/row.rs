@@ -1,15 +1,15 @@
-//! A row of the table: a variant and what became of it.
+//! A row of the table: a variant and its results.
 
 use serde::Serialize;
 
 use super::measure::Figures;
 use super::plan::Variant;
 
-/// By how much the figures of a variant are higher, or lower; named as the figures are.
+/// How much a variant's figures differ from those of the complete kernel. Named as the figures are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Change {
     to_ready_us: Option<i64>,
-    /// None where they were not counted in both.
+    /// None unless they were counted in both.
     instructions: Option<i64>,
     exits: Option<i64>,
     pages: Option<i64>,
@@ -17,7 +17,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// What changes from `base`.
+    /// The difference from `base`.
     pub(super) fn between(base: &Figures, figures: &Figures) -> Self {
         let (base, figures) = (base.numbers(), figures.numbers());
         let [to_ready_us, instructions, exits, pages, kernel_bytes] =
@@ -43,21 +43,21 @@ impl Change {
     }
 }
 
-/// A variant and what became of it.
+/// A variant and its results.
 #[derive(Serialize)]
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) what: String,
     pub(super) memory: String,
-    /// Patches that are out with it.
+    /// Other patches that were taken out with it.
     pub(super) with: Vec<String>,
-    /// Answers of the profile that Kconfig did not take.
+    /// Settings of the profile that Kconfig did not grant.
     pub(super) not_granted: Vec<String>,
     /// What it costs, if it boots.
     pub(super) figures: Option<Figures>,
     /// Why there are no figures.
     pub(super) failed: Option<String>,
-    /// Against the boot with everything and this memory.
+    /// Compared with the complete kernel and the same memory.
     pub(super) change: Option<Change>,
 }
 

@@ -1,16 +1,16 @@
-//! The table of what each variant changes, and its place in a document.
+//! The table of what each variant changes, and how it is put into a document.
 
 use anyhow::{Result, bail};
 
 use super::row::Row;
 
-/// How many of the answers that Kconfig did not take are named.
+/// How many settings that Kconfig did not grant are named.
 const NAMED: usize = 3;
 
-/// Longer reasons are cut.
+/// Length to which reasons are cut.
 const REASON: usize = 120;
 
-/// The table in Markdown: a row that takes nothing out has figures, the others what changes against that of their memory.
+/// The table in Markdown. Rows of the complete kernel show figures; others show the difference from the row with their memory.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut lines = vec![
         "| taken out | what | to ready, lab µs | instructions | exits | pages | vmlinux, bytes |"
@@ -53,7 +53,7 @@ fn remarks(row: &Row) -> String {
     }
 }
 
-/// The line of a reason that says most: a compiler's first error, or the first.
+/// The most useful line of a reason: a compiler's first error, or the first line.
 fn in_short(reason: &str) -> String {
     let error = |line: &&str| line.contains("error:");
     let line = reason.lines().find(error).or(reason.lines().next());
@@ -85,10 +85,10 @@ fn grouped(number: i64) -> String {
     text
 }
 
-/// The document with the text between the profile's two marks, in place of what is there.
+/// The document with the text between the profile's two marks replaced.
 ///
 /// # Errors
-/// If the marks are not there once each, in order.
+/// Unless each mark is there once, in order.
 pub(super) fn replace(document: &str, profile: &str, text: &str) -> Result<String> {
     let (begin, end) = marks(profile);
     let parts: Vec<&str> = document.split(begin.as_str()).collect();
@@ -97,7 +97,7 @@ pub(super) fn replace(document: &str, profile: &str, text: &str) -> Result<Strin
     {
         return Ok(format!("{before}{begin}\n{text}\n{end}{after}"));
     }
-    bail!("the lines {begin} and {end} are not there once each, in that order");
+    bail!("the document must have the lines {begin} and {end} once each, in that order");
 }
 
 fn marks(profile: &str) -> (String, String) {
