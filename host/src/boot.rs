@@ -1,25 +1,39 @@
-//! One boot, from an open /dev/kvm to a report.
+//! One boot, from an open /dev/kvm to a report: prepare the machine, confine the runner, run the guest, report.
 
-use crate::clock::Clock;
-use crate::details::Details;
-use crate::devices::Spec;
+use crate::base::lock::lock;
+use crate::confine::jail;
+use crate::confine::seccomp::{self, Filter};
 use crate::error::{Error, Result};
-use crate::initramfs::{Archive, Initramfs};
-use crate::kernel::{Entry, Kernel, Protocol};
-use crate::memory::{GuestMemory, Pages};
-use crate::ports::{Output, Ports};
-use crate::report::{Kind, KvmInfo, Microseconds, Report};
-use crate::run::{self, Run, Watch};
-use crate::stdin::Stdin;
-use crate::trace::{Collector, raw::Trace};
-use crate::vm::{self, Irqchip, Vm};
-use crate::{boot_params, command_line, diagnose, mptable, probe, pvh, report};
+use crate::explain::diagnose::Evidence;
+use crate::load::entry::Entry;
+use crate::load::initramfs::Initramfs;
+use crate::load::kernel::Kernel;
+use crate::load::{boot_params, command_line, mptable, pvh};
+use crate::machine::exit::Exits;
+use crate::machine::ports::Ports;
+use crate::machine::run::{Finished, Observers, Run};
+use crate::machine::team::Team;
+use crate::machine::vcpu;
+use crate::machine::vm::Vm;
+use crate::memory::GuestMemory;
+use crate::report::details::Details;
+use crate::report::{Clock, Kind, KvmInfo, Microseconds, Report, probe};
+use crate::trace::collector::Collector;
+use crate::trace::raw::Trace;
 use kvm_ioctls::Kvm;
 use rustix::fd::OwnedFd;
 use std::mem;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+pub use crate::devices::Spec;
+pub use crate::devices::irqchip::Irqchip;
+pub use crate::load::entry::Protocol;
+pub use crate::load::initramfs::Archive;
+pub use crate::machine::ports::{Output, Sink};
+pub use crate::machine::stdin::Stdin;
+pub use crate::memory::{MemorySize, Pages};
 
 /// What to boot, and how.
 #[derive(Clone, Debug)]
@@ -28,39 +42,65 @@ pub struct Config {
     pub kernel: PathBuf,
     /// How to enter it.
     pub entry: Protocol,
-    /// Archives, one behind the other.
+    /// The archives of the initramfs, in sequence.
     pub initramfs: Vec<Archive>,
-    /// Added to the command line that jiffy gives.
+    /// Added to the command line that jiffy gives; a word `-X` removes its parameter `X`.
     pub command_line: String,
-    /// Guest memory in MiB.
-    pub memory_mib: u64,
-    /// vCPUs.
+    /// Guest memory.
+    pub memory: MemorySize,
+    /// The number of vCPUs.
     pub cpus: u8,
-    /// What backs it.
+    /// What backs guest memory.
     pub pages: Pages,
     /// Interrupt hardware.
     pub irqchip: Irqchip,
-    /// Its devices.
+    /// The guest's devices.
     pub devices: Vec<Spec>,
     /// The longest that the guest may run.
     pub timeout: Duration,
     /// One byte 0x01 is written here at ready.
     pub ready_fd: Option<Arc<OwnedFd>>,
-    /// Whether to collect counters and the kernel's sum for the report.
+    /// Whether to collect counters and the kernel's checksum for the report.
     pub detailed: bool,
     /// A directory to lock the process up in before the guest runs.
     pub jail: Option<PathBuf>,
-    /// Whether the thread is confined by a filter of its system calls before the guest runs; it stays so.
+    /// Whether to confine the calling thread by a seccomp filter before the guest runs. It stays confined.
     pub seccomp: bool,
-    /// The program that PID 1 runs, for what is said of it.
+    /// The program that PID 1 runs, to be named in messages.
     pub program: Option<PathBuf>,
     /// The profile's name, for the report.
     pub profile: String,
-    /// Samples in a second, for a trace.
+    /// Samples per second, for a trace.
     pub trace: Option<u32>,
 }
 
-/// What machines can share: KVM, the files that they start from, and where the details of a boot are read.
+impl Config {
+    /// A machine with 128 MiB and one vCPU that boots this vmlinux, for at most a minute, in a confined thread.
+    #[must_use]
+    pub fn new(kernel: impl Into<PathBuf>) -> Self {
+        Config {
+            kernel: kernel.into(),
+            entry: Protocol::default(),
+            initramfs: Vec::new(),
+            command_line: String::new(),
+            memory: MemorySize::default(),
+            cpus: 1,
+            pages: Pages::default(),
+            irqchip: Irqchip::default(),
+            devices: Vec::new(),
+            timeout: Duration::from_secs(60),
+            ready_fd: None,
+            detailed: false,
+            jail: None,
+            seccomp: true,
+            program: None,
+            profile: String::new(),
+            trace: None,
+        }
+    }
+}
+
+/// What machines can share: KVM, the files that they start from, and the files that details of a boot are read from.
 #[derive(Debug)]
 pub(crate) struct Base {
     kvm: Kvm,
@@ -71,12 +111,12 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// Opens it all, with these details; takes the archives out of the configuration.
+    /// Opens all of it, and takes the archives out of the configuration.
     ///
     /// # Errors
     /// No KVM, or files that cannot be read.
     pub(crate) fn open(config: &mut Config, details: Option<Details>) -> Result<Self> {
-        let kvm = vm::open_kvm()?;
+        let kvm = probe::open()?;
         if config.cpus > 1 && probe::kind() == Kind::Software {
             return Err(Error::EmulatedCpus(config.cpus));
         }
@@ -90,7 +130,7 @@ impl Base {
         })
     }
 
-    /// The same with the files in memory, for many machines.
+    /// Copies the files to memory files, for many machines.
     ///
     /// # Errors
     /// A file that cannot be read, or no memory.
@@ -103,7 +143,9 @@ impl Base {
     }
 }
 
-/// Boots, and runs the guest to its end; gives the report, and the trace if one was asked for.
+/// Boots, and runs the guest to its end; returns the report, and the trace if one was asked for.
+///
+/// `clock` tells what the report counts from, such as [`Clock::since_process_start`].
 ///
 /// # Errors
 /// What kept the guest from running. A guest that ends badly is a report, not an error.
@@ -113,7 +155,7 @@ pub fn boot(
     stdin: Stdin,
     mut clock: Clock,
 ) -> Result<(Report, Option<Trace>)> {
-    // What the boot did not need is left out of its time.
+    // What the boot does not need does not count as its time.
     let mark = clock.elapsed();
     let trace = match config.trace {
         Some(hz) => Some(Collector::new(&config.kernel, hz, clock)?),
@@ -124,74 +166,35 @@ pub fn boot(
         clock = clock.without(mark);
     }
     let base = Base::open(&mut config, details)?;
-    let watch = Watch {
+    let observers = Observers {
+        ready_fd: config.ready_fd.take(),
+        count: config.detailed,
         trace,
-        ..Watch::default()
+        at_ready: None,
     };
-    boot_on(&base, config, (output, stdin), watch, clock)
+    boot_on(&base, &config, (output, stdin), observers, clock)
 }
 
 /// Boots a machine on what is open already.
 pub(crate) fn boot_on(
     base: &Base,
-    mut config: Config,
+    config: &Config,
     (output, stdin): (Output, Stdin),
-    watch: Watch,
+    observers: Observers,
     clock: Clock,
 ) -> Result<(Report, Option<Trace>)> {
-    let Base { kvm, kernel, .. } = base;
-    let memory = GuestMemory::new(config.memory_mib, config.pages)?;
-    let mut vm = Vm::new(kvm, memory, config.irqchip, config.cpus)?;
-    vm.add_devices(&config.devices)?;
-    let created = clock.elapsed();
-
-    let kernel_end = kernel.place(&mut vm.memory)?;
-    let initramfs = base.initramfs.place(&mut vm.memory, kernel_end)?;
-    let command_line = command_line::of(&vm, &config.command_line);
-    match base.entry {
-        Entry::Linux64(_) => boot_params::write(&vm.memory, &command_line, &initramfs)?,
-        Entry::Pvh(_) => pvh::write(&vm.memory, &command_line, &initramfs)?,
-    }
-    mptable::write(&vm.memory, config.cpus, vm.devices.interrupts())?;
-    let loaded = clock.elapsed();
-
-    vm.set_entry(kvm, base.entry)?;
-    let ports = Arc::new(Mutex::new(Ports::new(output, stdin)));
-    let watch = Watch {
-        ready_fd: config.ready_fd.take(),
-        count: config.detailed,
-        confine: config.seccomp,
-        jail: config.jail.take(),
-        ..watch
+    let (mut vm, marks) = prepare(base, config, clock)?;
+    let exits = Exits {
+        ports: Arc::new(Mutex::new(Ports::new(output, stdin))),
+        devices: Arc::clone(&vm.devices),
     };
-    let entry = clock.elapsed();
-    let mut run = run::run(&mut vm, &ports, watch, clock, config.timeout)?;
-    let trace = run.trace.take().map(|trace| trace.finish(&vm));
-
-    let verdict = {
-        let ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
-        diagnose::verdict(&run, &ports, &vm, &config, kernel)
-    };
-    let mut report = Report {
-        schema: 1,
-        outcome: verdict.outcome,
-        exit_code: verdict.exit_code,
-        diagnosis: [verdict.lines, vm.devices.faults()].concat(),
-        kvm: KvmInfo {
-            kind: probe::kind(),
-            api: kvm.get_api_version(),
-        },
-        memory_mib: config.memory_mib,
-        cpus: config.cpus.into(),
-        pages: vm.memory.pages().name().to_owned(),
-        warnings: vm.memory.warning().map(str::to_owned).into_iter().collect(),
-        us: microseconds([created, loaded, entry], &run, clock),
-        assists: report::owned(&run.assists),
-        ..Report::default()
-    };
-    if let Some(details) = &base.details {
-        details.add(&mut report, &run, &vm, kernel, &config.profile);
-    }
+    let run = Run::prepare(&mut vm.vcpu, observers, clock, config.timeout)?;
+    let team = confine(&mut vm, &exits, config.jail.as_deref(), config.seccomp)?;
+    let mut finished = run.until_end(&mut vm, &exits, team)?;
+    let trace = finished.trace.take();
+    let trace = trace.map(|trace| trace.finish(&vm.vcpu, &vm.memory));
+    let us = || microseconds(marks, &finished, clock);
+    let report = report(base, config, &vm, &exits, &finished, us);
     let trace = trace.map(|trace| Trace {
         report: report.clone(),
         ..trace
@@ -199,19 +202,122 @@ pub(crate) fn boot_on(
     Ok((report, trace))
 }
 
-fn microseconds([created, loaded, entry]: [f64; 3], run: &Run, clock: Clock) -> Microseconds {
-    let ready = run.ready.unwrap_or(run.ended);
-    let started = run.started.unwrap_or(run.ended);
+/// Microseconds at which the machine had been created and loaded.
+#[derive(Clone, Copy, Debug)]
+struct Marks {
+    created: f64,
+    loaded: f64,
+}
+
+/// Makes a machine whose first vCPU is at the kernel's entry point.
+fn prepare(base: &Base, config: &Config, clock: Clock) -> Result<(Vm, Marks)> {
+    let Base { kvm, kernel, .. } = base;
+    let memory = GuestMemory::new(config.memory.mib(), config.pages)?;
+    let mut vm = Vm::new(kvm, memory, config.irqchip, config.cpus)?;
+    vm.add_devices(&config.devices)?;
+    let created = clock.elapsed();
+
+    let kernel_end = kernel.place(&mut vm.memory)?;
+    let initramfs = base.initramfs.place(&mut vm.memory, kernel_end)?;
+    let devices = vm.devices.command_line();
+    let command_line = command_line::of(&vm.memory, vm.tsc_khz(), &devices, &config.command_line);
+    match base.entry {
+        Entry::Linux64(_) => boot_params::write(&vm.memory, &command_line, &initramfs)?,
+        Entry::Pvh(_) => pvh::write(&vm.memory, &command_line, &initramfs)?,
+    }
+    mptable::write(&vm.memory, config.cpus, vm.devices.interrupts())?;
+    let loaded = clock.elapsed();
+
+    vcpu::set_up(&vm, kvm, base.entry)?;
+    Ok((vm, Marks { created, loaded }))
+}
+
+/// Gives up what the run does not need, and starts the threads of devices and of the other vCPUs: after the jail, because
+/// a thread that is there already would stay outside, and before the filter, which allows no new ones.
+fn confine(vm: &mut Vm, exits: &Exits, jail: Option<&Path>, seccomp: bool) -> Result<Option<Team>> {
+    if let Some(dir) = jail {
+        jail::enter(dir)?;
+    }
+    vm.devices.start(seccomp)?;
+    let team = match mem::take(&mut vm.others) {
+        others if others.is_empty() => None,
+        others => Some(Team::start(others, exits, seccomp)?),
+    };
+    if seccomp {
+        seccomp::confine(Filter::Vcpu)?;
+    }
+    Ok(team)
+}
+
+/// Tells how the run went; `us` is asked when everything but the details is known.
+fn report(
+    base: &Base,
+    config: &Config,
+    vm: &Vm,
+    exits: &Exits,
+    finished: &Finished,
+    us: impl FnOnce() -> Microseconds,
+) -> Report {
+    let Finished { times, .. } = finished;
+    let evidence = Evidence {
+        ending: &finished.ending,
+        ready: times.ready.is_some(),
+        started: times.started.is_some(),
+        verdict: lock(&exits.ports).verdict(),
+        timeout: config.timeout,
+        program: config.program.as_deref(),
+        vcpu: &vm.vcpu,
+        memory: &vm.memory,
+        kernel: &base.kernel,
+    };
+    let diagnosis = evidence.judge();
+    let assists = finished.assists.iter();
+    let mut report = Report {
+        schema: 1,
+        outcome: diagnosis.outcome,
+        exit_code: diagnosis.exit_code,
+        diagnosis: [diagnosis.lines, vm.devices.faults()].concat(),
+        kvm: KvmInfo {
+            kind: probe::kind(),
+            api: base.kvm.get_api_version(),
+        },
+        memory_mib: config.memory.mib(),
+        cpus: config.cpus.into(),
+        pages: vm.memory.pages().name().to_owned(),
+        warnings: vm.memory.warning().map(str::to_owned).into_iter().collect(),
+        us: us(),
+        assists: assists
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect(),
+        ..Report::default()
+    };
+    if let Some(details) = &base.details {
+        let (memory, kernel) = (&vm.memory, &base.kernel);
+        details.add(
+            &mut report,
+            &finished.stats,
+            memory,
+            kernel,
+            &config.profile,
+        );
+    }
+    report
+}
+
+fn microseconds(marks: Marks, finished: &Finished, clock: Clock) -> Microseconds {
+    let Finished { times, .. } = finished;
+    let ready = times.ready.unwrap_or(times.ended);
+    let started = times.started.unwrap_or(times.ended);
     let total = clock.elapsed();
     Microseconds {
-        vm: created,
-        load: loaded - created,
-        vcpu: entry - loaded,
-        kernel: ready - entry,
+        vm: marks.created,
+        load: marks.loaded - marks.created,
+        vcpu: times.entry - marks.loaded,
+        kernel: ready - times.entry,
         init: started - ready,
-        payload: run.ended - started,
-        teardown: total - run.ended,
-        to_entry: entry,
+        payload: times.ended - started,
+        teardown: total - times.ended,
+        to_entry: times.entry,
         to_ready: ready,
         total,
     }

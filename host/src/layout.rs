@@ -1,4 +1,4 @@
-//! Where things lie in guest-physical memory, each with its reason.
+//! Where things lie in guest-physical memory, each with its reason; and where Linux maps them.
 
 /// The MP table: the first place where a kernel looks for it.
 pub const MP_TABLE: u64 = 0;
@@ -44,3 +44,7 @@ pub const KVM_TSS: usize = 0xfffb_d000;
 
 /// The size of a small page.
 pub const PAGE: u64 = 4096;
+
+/// Where the kernel's image is mapped (`__START_KERNEL_map` in arch/x86/include/asm/page_64_types.h): a vmlinux that is
+/// entered directly runs at its link address, so the offset from here is the physical address.
+pub const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;

@@ -1,14 +1,10 @@
 //! Which guest memory gets transparent huge pages.
 
-use super::{GuestMemory, Pages};
-use crate::error::Error;
+use super::guest::GuestMemory;
+use super::pages::Pages;
+use super::thp::PAGE;
 use crate::layout;
-use rustix::mm::{self, Advice};
-use std::fs;
 use std::ops::Range;
-
-/// The size of a huge page.
-pub(super) const PAGE: u64 = 2 << 20;
 
 /// A huge page of which a kernel has no more than this is not worth its clearing: page tables, that is.
 const MOST_IN_SMALL_PAGES: u64 = 512 << 10;
@@ -21,18 +17,6 @@ const ROOM: u64 = 3 << 19;
 
 /// The most of an initramfs that lies behind the kernel.
 const SMALL: u64 = 64 << 10;
-
-/// Says that the pool has too few pages (Documentation/admin-guide/mm/hugetlbpage.rst).
-pub(super) fn missing(needed: u64, error: &Error) -> String {
-    let free = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
-    let pool = match fs::read_to_string(free) {
-        Ok(free) => format!("{} are free", free.trim()),
-        Err(_) => "this kernel has no pool of them".to_owned(),
-    };
-    format!(
-        "--pages 2m takes {needed} huge pages, and {pool} ({error}): using transparent ones; `sysctl vm.nr_hugepages={needed}` reserves them"
-    )
-}
 
 impl GuestMemory {
     /// Asks for huge pages under the kernel and below it, where it first allocates; and behind one that is large. A kernel
@@ -75,36 +59,11 @@ impl GuestMemory {
     /// A place for `len` bytes behind the kernel, in its last huge page: at the end of memory, each of an initramfs' pages
     /// is a page fault, and two more when it is freed (0.04 lab ms for default's three). What is larger goes there, for
     /// the kernel needs the room.
-    pub(crate) fn room_behind(&self, kernel_end: u64, len: u64) -> Option<u64> {
+    pub(crate) fn space_behind(&self, kernel_end: u64, len: u64) -> Option<u64> {
         let start = kernel_end.checked_next_multiple_of(layout::PAGE)?;
         let room = self.copied.start..self.copied.end.min(self.low_end());
         let fits = len <= SMALL && room.contains(&start) && len <= room.end - start;
         fits.then_some(start)
-    }
-
-    /// Asks for huge pages; a host that has none refuses, or leaves small ones without a word.
-    pub(super) fn advise_huge(&self, range: Range<u64>) -> bool {
-        let len = (range.end - range.start) as usize;
-        let Ok(at) = self.at(range.start, len) else {
-            return false;
-        };
-        // SAFETY: `at` checked that the range is ours, and the advice changes no contents.
-        unsafe { mm::madvise(at.cast(), len, Advice::LinuxHugepage) }.is_ok()
-    }
-
-    /// Touches the small page at `gpa` and tells whether the next one came with it.
-    pub(super) fn first_is_huge(&self, gpa: u64) -> bool {
-        let page = layout::PAGE as usize;
-        let Ok(at) = self.at(gpa, 2 * page) else {
-            return false;
-        };
-        let mut resident = 0;
-        // SAFETY: `at` checked two pages; zero is what the untouched one has; `resident` has room for one page.
-        let told = unsafe {
-            at.write_volatile(0);
-            libc::mincore(at.wrapping_add(page).cast(), page, &raw mut resident)
-        };
-        told == 0 && resident & 1 != 0
     }
 }
 
@@ -117,20 +76,20 @@ mod tests {
         let mut memory = GuestMemory::new(16, Pages::Auto).unwrap();
         let end = (4 << 20) + 5;
         assert_eq!(
-            memory.room_behind(end, layout::PAGE),
+            memory.space_behind(end, layout::PAGE),
             None,
             "no huge page yet"
         );
         memory.copied = 2 << 20..(4 << 20) + 3 * layout::PAGE;
         let start = (4 << 20) + layout::PAGE;
-        assert_eq!(memory.room_behind(end, 2 * layout::PAGE), Some(start));
-        assert_eq!(memory.room_behind(end, 2 * layout::PAGE + 1), None);
-        assert_eq!(memory.room_behind(1 << 20, layout::PAGE), None);
+        assert_eq!(memory.space_behind(end, 2 * layout::PAGE), Some(start));
+        assert_eq!(memory.space_behind(end, 2 * layout::PAGE + 1), None);
+        assert_eq!(memory.space_behind(1 << 20, layout::PAGE), None);
         memory.copied = 0..16 << 20;
-        assert_eq!(memory.room_behind(end, SMALL), Some(start));
-        assert_eq!(memory.room_behind(end, SMALL + 1), None);
-        assert_eq!(memory.room_behind(16 << 20, 0), None);
-        assert_eq!(memory.room_behind(u64::MAX, 0), None);
+        assert_eq!(memory.space_behind(end, SMALL), Some(start));
+        assert_eq!(memory.space_behind(end, SMALL + 1), None);
+        assert_eq!(memory.space_behind(16 << 20, 0), None);
+        assert_eq!(memory.space_behind(u64::MAX, 0), None);
     }
 
     #[test]

@@ -1,17 +1,16 @@
 //! Collects a trace while the run loop runs.
 
-use super::image::Image;
 use super::raw::{Exit, SCHEMA, Sample, Trace};
 use super::stamps::{self, Scale, Tick};
-use super::unwind::{STACK, Stack, Start, Unwinder};
-use crate::clock::Clock;
+use super::unwind::Unwinder;
+use super::unwind::stack::{Registers, STACK, Stack};
 use crate::error::{Result, kvm};
-use crate::memory::GuestMemory;
-use crate::paging;
-use crate::stats::{Selection, StatsFile};
-use crate::symbols::Symbols;
-use crate::vm::Vm;
-use crate::{dmesg, probe};
+use crate::explain::dmesg;
+use crate::explain::symbols::Symbols;
+use crate::memory::{GuestMemory, paging};
+use crate::report::Clock;
+use crate::report::stats::{Selection, StatsFile};
+use crate::report::{Kind, probe};
 use kvm_bindings::{Msrs, kvm_msr_entry};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::collections::HashMap;
@@ -89,7 +88,7 @@ impl Collector {
             wound: 0.0,
             served: 0.0,
             first: Tick::default(),
-            unwinder: Unwinder::new(Image::load(kernel)?),
+            unwinder: Unwinder::load(kernel)?,
             symbols: Symbols::load(kernel),
             counters: None,
             stack: Box::new([0; STACK]),
@@ -143,14 +142,14 @@ impl Collector {
     ///
     /// # Errors
     /// [`crate::Error::Kvm`].
-    pub fn sample(&mut self, vm: &Vm) -> Result<()> {
+    pub fn sample(&mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Result<()> {
         if self.trace.samples.len() >= MAX_SAMPLES {
             self.trace.dropped += 1;
             return Ok(());
         }
         let us = self.interrupted();
-        let regs = vm.vcpu.get_regs().map_err(kvm("KVM_GET_REGS"))?;
-        let sregs = vm.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
+        let regs = vcpu.get_regs().map_err(kvm("KVM_GET_REGS"))?;
+        let sregs = vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
         let user = sregs.cs.selector & 3 == 3;
         let ip = if user {
             regs.rip
@@ -160,8 +159,8 @@ impl Collector {
         let (chain, how) = if user {
             Default::default()
         } else {
-            let len = copy_stack(&vm.memory, sregs.cr3, regs.rsp, &mut self.stack);
-            let start = Start {
+            let len = copy_stack(memory, sregs.cr3, regs.rsp, &mut self.stack);
+            let start = Registers {
                 ip,
                 sp: regs.rsp,
                 bp: regs.rbp,
@@ -243,22 +242,22 @@ impl Collector {
 
     /// The guest's end: takes what is in its memory, and gives everything but the run's report.
     #[must_use]
-    pub fn finish(mut self, vm: &Vm) -> Trace {
+    pub fn finish(mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Trace {
         self.trace.ended = self.now();
         let scale = Scale {
             first: self.first,
-            last: self.tick(&vm.vcpu),
+            last: self.tick(vcpu),
         };
-        let (stamps, lost) = stamps::read(&vm.memory, &self.symbols, scale);
+        let (stamps, lost) = stamps::read(memory, &self.symbols, scale);
         self.trace.stamps = stamps;
         self.trace.stamps_lost = lost;
-        if let Ok(sregs) = vm.vcpu.get_sregs() {
-            self.trace.log = dmesg::read(&vm.memory, sregs.cr3, &self.symbols);
+        if let Ok(sregs) = vcpu.get_sregs() {
+            self.trace.log = dmesg::read(memory, sregs.cr3, &self.symbols);
         }
         if let Some((file, _)) = &self.counters {
             self.trace.stats = file.read();
         }
-        if probe::kind() != crate::report::Kind::Software {
+        if probe::kind() != Kind::Software {
             // The counter is of emulated instructions: all of them on software KVM, a few anywhere else.
             for sample in &mut self.trace.samples {
                 sample.instructions = 0;
@@ -275,8 +274,8 @@ impl Collector {
 
 /// Copies the stack from RSP up, as far as it is mapped; gives how many bytes that were.
 fn copy_stack(memory: &GuestMemory, cr3: u64, sp: u64, into: &mut [u8; STACK]) -> usize {
-    let room = (STACK_ALIGN - sp % STACK_ALIGN) as usize;
-    let len = room.min(STACK);
+    let left = (STACK_ALIGN - sp % STACK_ALIGN) as usize;
+    let len = left.min(STACK);
     let mut done = 0;
     while done < len {
         let address = sp.wrapping_add(done as u64);

@@ -1,7 +1,7 @@
 //! The file of `jiffy run --trace`: one JSON object a line, one line a run.
 
 use crate::report::Report;
-use crate::stats::Stats;
+use crate::report::stats::Stats;
 use serde::{Deserialize, Serialize};
 
 /// The version of this layout; another one is not to be read.

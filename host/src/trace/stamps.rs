@@ -2,10 +2,11 @@
 //!
 //! Layout: [`jiffy_abi::trace`]. The guest may have written anything there.
 
-use super::image::KERNEL_MAP;
 use super::raw::{Stamp, StampKind};
+use crate::base::bytes::{u32_at, u64_at};
+use crate::explain::symbols::Symbols;
+use crate::layout::KERNEL_MAP;
 use crate::memory::GuestMemory;
-use crate::symbols::Symbols;
 use jiffy_abi::trace as abi;
 use std::mem::{offset_of, size_of};
 
@@ -117,12 +118,4 @@ fn name(memory: &GuestMemory, label: u64) -> Option<String> {
         }
     };
     Some(text.iter().map(plain).collect())
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }

@@ -2,7 +2,7 @@
 
 mod bench;
 
-use crate::devices::Device;
+use crate::devices::virtio::device::Device;
 pub(super) use bench::open;
 use bench::{
     Bench, CREDIT, CREDIT_UPDATE, Packet, RECEIVES, REQUEST, RESPONSE, RST, RW, SENDS, SHUTDOWN,

@@ -4,7 +4,7 @@
 //! A word is taken for a return address when a call instruction precedes it. Old calls leave such words behind, so
 //! the chain is chosen in which most direct calls go to the very function that is called next in the chain.
 
-use super::{MAX_FRAMES, Stack};
+use super::stack::{MAX_FRAMES, Stack};
 use crate::trace::image::Image;
 use std::collections::HashMap;
 use std::rc::Rc;

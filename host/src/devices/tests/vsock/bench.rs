@@ -1,9 +1,9 @@
 //! The guest's side of a socket device, and where the host's programs are.
 
 use super::super::{BUFFERS, Driver, LENGTH, WRITE, begin};
-use crate::devices::Device;
+use crate::devices::virtio::device::Device;
+use crate::devices::virtio::io::Io;
 use crate::devices::vsock::{Sockets, Vsock};
-use crate::devices::worker::Io;
 use rustix::event::{Timespec, poll};
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -108,7 +108,7 @@ impl Bench {
         let len = bytes.len() as u32;
         self.driver.request(1, &[(SENT, len, false)]);
         begin(&mut self.io);
-        self.device.rung(&mut self.io).unwrap();
+        self.device.notified(&mut self.io).unwrap();
     }
 
     /// Has the device look at its sockets once, without waiting.
