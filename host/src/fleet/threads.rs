@@ -1,6 +1,7 @@
 //! The threads of a fleet's machines, and the reports of those that have ended.
 
 use crate::base::event::Event;
+use crate::base::lock::lock;
 use crate::base::signals::SignalFd;
 use crate::base::thread;
 use crate::boot::{self, Base, Config, Output, Stdin};
@@ -12,8 +13,8 @@ use crate::report::Report;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::mem;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// What one machine takes along.
@@ -30,23 +31,25 @@ pub(super) struct Threads {
     pub(super) interrupted: bool,
     running: BTreeMap<u32, JoinHandle<Report>>,
     pub(super) reports: BTreeMap<u32, Report>,
-    event: Arc<Event>,
-    sender: Sender<u32>,
-    ended: Receiver<u32>,
+    ended: Arc<Ended>,
+}
+
+/// The machines that have ended since the last look, and what tells of them.
+struct Ended {
+    numbers: Mutex<Vec<u32>>,
+    event: Event,
 }
 
 /// Says that a machine's thread ends, however it does.
 struct EndNotice {
     number: u32,
-    event: Arc<Event>,
-    sender: Sender<u32>,
+    ended: Arc<Ended>,
 }
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
-        // It fails when the fleet is gone, which then waits for nobody.
-        let _ = self.sender.send(self.number);
-        self.event.signal();
+        lock(&self.ended.numbers).push(self.number);
+        self.ended.event.signal();
     }
 }
 
@@ -57,15 +60,15 @@ impl Threads {
     /// [`crate::Error::System`].
     pub(super) fn new() -> Result<Self> {
         Kick::install()?;
-        let (sender, ended) = channel();
         Ok(Threads {
             signals: SignalFd::new(&[libc::SIGINT, libc::SIGTERM])?,
             interrupted: false,
             running: BTreeMap::new(),
             reports: BTreeMap::new(),
-            event: Arc::new(Event::new()?),
-            sender,
-            ended,
+            ended: Arc::new(Ended {
+                numbers: Mutex::default(),
+                event: Event::new()?,
+            }),
         })
     }
 
@@ -78,8 +81,7 @@ impl Threads {
     pub(super) fn start(&mut self, number: u32, machine: Machine) {
         let notice = EndNotice {
             number,
-            event: Arc::clone(&self.event),
-            sender: self.sender.clone(),
+            ended: Arc::clone(&self.ended),
         };
         let clock = Clock::now();
         let run = move || {
@@ -105,15 +107,15 @@ impl Threads {
     /// [`crate::Error::System`].
     pub(super) fn wait(&mut self) -> Result<()> {
         let mut polled = [
-            PollFd::new(&*self.event, PollFlags::IN),
+            PollFd::new(&self.ended.event, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
         ];
         match poll(&mut polled, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(system("poll")(error)),
         }
-        self.event.clear();
-        for number in self.ended.try_iter() {
+        self.ended.event.clear();
+        for number in mem::take(&mut *lock(&self.ended.numbers)) {
             if let Some(thread) = self.running.remove(&number) {
                 let panicked = |_| Report::crashed("the machine's thread panicked".to_owned());
                 let report = thread.join().unwrap_or_else(panicked);

@@ -21,7 +21,11 @@ const MODULE: u64 = 32;
 ///
 /// # Errors
 /// [`crate::Error::CommandLine`] when it is too long.
-pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -> Result<()> {
+pub(crate) fn write(
+    memory: &GuestMemory,
+    command_line: &str,
+    initramfs: &Range<u64>,
+) -> Result<()> {
     boot_params::write_command_line(memory, command_line)?;
     let usable = boot_params::usable(memory);
     let module = layout::START_INFO + INFO;

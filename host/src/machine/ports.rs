@@ -25,7 +25,7 @@ const REPORT_LIMIT: usize = 4096;
 
 /// What a port access means to the run loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Nothing to do but go on.
     Continue,
     /// PID 1 rang ready.
@@ -54,7 +54,7 @@ impl<T: Write + std::fmt::Debug + Send> Sink for T {}
 
 /// The state behind the ports.
 #[derive(Debug)]
-pub struct Ports {
+pub(crate) struct Ports {
     output: Output,
     stdin: Stdin,
     report: Vec<u8>,
@@ -64,7 +64,7 @@ pub struct Ports {
 impl Ports {
     /// Ports that pass the payload's streams to these.
     #[must_use]
-    pub fn new(output: Output, stdin: Stdin) -> Self {
+    pub(crate) fn new(output: Output, stdin: Stdin) -> Self {
         Ports {
             output,
             stdin,
@@ -77,7 +77,7 @@ impl Ports {
     ///
     /// # Errors
     /// [`Error::Output`] when the payload's output cannot be passed on.
-    pub fn write(&mut self, to: u16, data: &[u8]) -> Result<Event> {
+    pub(crate) fn write(&mut self, to: u16, data: &[u8]) -> Result<Event> {
         Ok(match to {
             port::STDOUT => pass_on(&mut self.output.stdout, data)?,
             port::STDERR => pass_on(&mut self.output.stderr, data)?,
@@ -98,7 +98,7 @@ impl Ports {
     }
 
     /// Serves an `in`: fills `data`. Ports that are not there read as all ones, as on a PC.
-    pub fn read(&mut self, from: u16, data: &mut [u8]) {
+    pub(crate) fn read(&mut self, from: u16, data: &mut [u8]) {
         match from {
             port::STDIN => self.stdin.take(data),
             port::STDIN_READY => fill(data, &self.stdin.ready().to_le_bytes()),
@@ -109,7 +109,7 @@ impl Ports {
 
     /// The guest's one verdict; `None` when it gave none or more than one.
     #[must_use]
-    pub fn verdict(&self) -> Option<Verdict> {
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
         match self.verdicts[..] {
             [verdict] => Some(verdict),
             _ => None,

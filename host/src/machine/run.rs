@@ -132,7 +132,7 @@ impl Run {
                 Step::Started => self.started(),
                 Step::End(ending) => break ending,
                 Step::InternalError => break internal_error(&mut vm.vcpu),
-                Step::Interrupted => pending.extend(self.interrupted(vm, team.as_ref())?),
+                Step::Interrupted => self.interrupted(vm, team.as_ref(), &mut pending)?,
             }
         };
         self.times.ended = self.clock.elapsed();
@@ -197,7 +197,12 @@ impl Run {
     }
 
     /// Looks for what the signal was for: a sample, other vCPUs' news, the end.
-    fn interrupted(&mut self, vm: &Vm, team: Option<&Team>) -> Result<Vec<Step>> {
+    fn interrupted(
+        &mut self,
+        vm: &Vm,
+        team: Option<&Team>,
+        pending: &mut VecDeque<Step>,
+    ) -> Result<()> {
         self.watchdog.resume();
         if self.watchdog.sample_due()
             && let Some(trace) = &mut self.observers.trace
@@ -206,10 +211,12 @@ impl Run {
             self.watchdog.next_sample()?;
             trace.resume();
         }
-        let news = team.map(Team::news).unwrap_or_default();
-        let mut steps = news.into_iter().collect::<Result<Vec<_>>>()?;
-        let stopped = self.watchdog.stopped().map(Ending::Stopped);
-        steps.extend(stopped.map(Step::End));
-        Ok(steps)
+        for news in team.map(Team::news).unwrap_or_default() {
+            pending.push_back(news?);
+        }
+        if let Some(stop) = self.watchdog.stopped() {
+            pending.push_back(Step::End(Ending::Stopped(stop)));
+        }
+        Ok(())
     }
 }

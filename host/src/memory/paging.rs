@@ -15,7 +15,7 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 ///
 /// # Errors
 /// [`Error::OutOfBounds`] for an address that is not mapped, or mapped outside guest memory.
-pub fn translate(memory: &GuestMemory, cr3: u64, address: u64) -> Result<(u64, usize)> {
+pub(crate) fn translate(memory: &GuestMemory, cr3: u64, address: u64) -> Result<(u64, usize)> {
     let mut table = cr3 & ADDRESS;
     for level in (0..4).rev() {
         let shift = 12 + 9 * level;
@@ -41,7 +41,7 @@ pub fn translate(memory: &GuestMemory, cr3: u64, address: u64) -> Result<(u64, u
 ///
 /// # Errors
 /// As [`translate`]; the front of `into` may have been filled by then.
-pub fn read(memory: &GuestMemory, cr3: u64, address: u64, into: &mut [u8]) -> Result<()> {
+pub(crate) fn read(memory: &GuestMemory, cr3: u64, address: u64, into: &mut [u8]) -> Result<()> {
     pages(memory, cr3, address, into.len(), |gpa, part| {
         memory.read(gpa, &mut into[part])
     })
@@ -51,7 +51,7 @@ pub fn read(memory: &GuestMemory, cr3: u64, address: u64, into: &mut [u8]) -> Re
 ///
 /// # Errors
 /// As [`translate`]; the front of `bytes` may have been written by then.
-pub fn write(memory: &GuestMemory, cr3: u64, address: u64, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(memory: &GuestMemory, cr3: u64, address: u64, bytes: &[u8]) -> Result<()> {
     pages(memory, cr3, address, bytes.len(), |gpa, part| {
         memory.write(gpa, &bytes[part])
     })

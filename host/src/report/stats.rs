@@ -22,16 +22,16 @@ pub type Stats = BTreeMap<String, u64>;
 
 /// Where in the file some counters are.
 #[derive(Clone, Copy, Debug)]
-pub struct Selection<const N: usize>([Option<u64>; N]);
+pub(crate) struct Selection<const N: usize>([Option<u64>; N]);
 
 /// The counters' file.
 #[derive(Debug)]
-pub struct StatsFile(File);
+pub(crate) struct StatsFile(File);
 
 impl StatsFile {
     /// Opens the counters of a vCPU; `None` where KVM has none (before Linux 5.14).
     #[must_use]
-    pub fn open(vcpu: &VcpuFd) -> Option<Self> {
+    pub(crate) fn open(vcpu: &VcpuFd) -> Option<Self> {
         // SAFETY: the call takes no argument and gives a new descriptor or an error.
         let fd = unsafe { libc::ioctl(vcpu.as_raw_fd(), KVM_GET_STATS_FD, 0) };
         // SAFETY: the descriptor is new and ours.
@@ -40,7 +40,7 @@ impl StatsFile {
 
     /// Reads all counters that have one value; empty if the file is not as documented.
     #[must_use]
-    pub fn read(&self) -> Stats {
+    pub(crate) fn read(&self) -> Stats {
         self.try_read().unwrap_or_default()
     }
 
@@ -54,7 +54,7 @@ impl StatsFile {
 
     /// Finds counters once, so that reading them again is cheap; one that this KVM does not have reads as 0.
     #[must_use]
-    pub fn select<const N: usize>(&self, names: [&str; N]) -> Option<Selection<N>> {
+    pub(crate) fn select<const N: usize>(&self, names: [&str; N]) -> Option<Selection<N>> {
         let layout = self.layout()?;
         let offset = |wanted| {
             layout
@@ -67,7 +67,7 @@ impl StatsFile {
 
     /// Reads the counters selected.
     #[must_use]
-    pub fn values<const N: usize>(&self, selection: &Selection<N>) -> [u64; N] {
+    pub(crate) fn values<const N: usize>(&self, selection: &Selection<N>) -> [u64; N] {
         selection
             .0
             .map(|offset| offset.and_then(|offset| self.value(offset)).unwrap_or(0))

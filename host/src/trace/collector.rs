@@ -60,7 +60,7 @@ impl Reason {
 
 /// What was collected so far.
 #[derive(Debug)]
-pub struct Collector {
+pub(crate) struct Collector {
     clock: Clock,
     start: f64,
     first: Tick,
@@ -81,7 +81,7 @@ impl Collector {
     ///
     /// # Errors
     /// [`crate::Error::Read`].
-    pub fn new(kernel: &Path, hz: u32, clock: Clock) -> Result<Self> {
+    pub(crate) fn new(kernel: &Path, hz: u32, clock: Clock) -> Result<Self> {
         Ok(Collector {
             clock,
             start: 0.0,
@@ -103,7 +103,7 @@ impl Collector {
     }
 
     /// The guest is about to run its first instruction.
-    pub fn begin(&mut self, vcpu: &VcpuFd) {
+    pub(crate) fn begin(&mut self, vcpu: &VcpuFd) {
         self.counters = StatsFile::open(vcpu).and_then(|file| {
             let selection = file.select(COUNTERS)?;
             Some((file, selection))
@@ -114,7 +114,7 @@ impl Collector {
 
     /// Samples in a second.
     #[must_use]
-    pub fn hz(&self) -> u32 {
+    pub(crate) fn hz(&self) -> u32 {
         self.trace.hz
     }
 
@@ -142,7 +142,7 @@ impl Collector {
     ///
     /// # Errors
     /// [`crate::Error::Kvm`].
-    pub fn sample(&mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Result<()> {
+    pub(crate) fn sample(&mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Result<()> {
         if self.trace.samples.len() >= MAX_SAMPLES {
             self.trace.dropped += 1;
             return Ok(());
@@ -196,7 +196,7 @@ impl Collector {
     }
 
     /// The timer is wound up again, and the guest goes on.
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.wound = self.now();
         if let Some(sample) = self.trace.samples.last_mut()
             && sample.cost == 0.0
@@ -206,7 +206,7 @@ impl Collector {
     }
 
     /// `KVM_RUN` came back with this; being interrupted is the sampler's own doing and not counted.
-    pub fn exit(&mut self, exit: &std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>) {
+    pub(crate) fn exit(&mut self, exit: &std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>) {
         let kind = match exit {
             Ok(VcpuExit::IoOut(port, _)) => Reason::Out(*port),
             Ok(VcpuExit::IoIn(port, _)) => Reason::In(*port),
@@ -231,18 +231,18 @@ impl Collector {
     }
 
     /// The ready doorbell.
-    pub fn ready(&mut self) {
+    pub(crate) fn ready(&mut self) {
         self.trace.ready = Some(self.now());
     }
 
     /// The payload's start.
-    pub fn started(&mut self) {
+    pub(crate) fn started(&mut self) {
         self.trace.started = Some(self.now());
     }
 
     /// The guest's end: takes what is in its memory, and gives everything but the run's report.
     #[must_use]
-    pub fn finish(mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Trace {
+    pub(crate) fn finish(mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Trace {
         self.trace.ended = self.now();
         let scale = Scale {
             first: self.first,

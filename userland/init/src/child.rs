@@ -1,4 +1,5 @@
 //! Starting the payload: pipes, a process, its program.
+#![allow(unsafe_code)]
 
 use crate::{failed, payload::Payload, ports, signals, sys};
 use core::ffi::CStr;

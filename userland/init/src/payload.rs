@@ -1,4 +1,5 @@
 //! What to run: the payload file of the initramfs.
+#![allow(unsafe_code)]
 
 use crate::failed;
 use core::ffi::CStr;

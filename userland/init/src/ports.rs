@@ -1,4 +1,5 @@
 //! I/O ports, the one way out of the guest. [`crate::doorbell::ring`] has asked the kernel for them.
+#![allow(unsafe_code)]
 
 use core::arch::asm;
 use core::mem::MaybeUninit;

@@ -1,5 +1,6 @@
 //! What libc and std would bring: the entry point, the memory functions that compiled code calls, and the end of a
 //! panic.
+#![allow(unsafe_code)]
 
 use core::arch::{asm, naked_asm};
 use core::panic::PanicInfo;

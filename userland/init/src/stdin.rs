@@ -1,4 +1,5 @@
 //! The payload's standard input, fetched from the runner.
+#![allow(unsafe_code)]
 
 use crate::ports;
 use core::mem::MaybeUninit;

@@ -1,4 +1,5 @@
 //! The system calls that rustix leaves to a libc or does not have. Numbers and constants are linux-raw-sys's.
+#![allow(unsafe_code)]
 
 use core::arch::asm;
 use core::ffi::CStr;

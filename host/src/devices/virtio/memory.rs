@@ -12,7 +12,7 @@ use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 /// Access to virtqueues and buffers: bounds checked, every access volatile.
-pub type Ram = GuestMemoryMmap<()>;
+pub(crate) type Ram = GuestMemoryMmap<()>;
 
 /// A view that keeps the memory it shows.
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ const TRANSPORT_FEATURES: u64 = INDIRECT_DESC | EVENT_IDX | VERSION_1;
 
 /// A device behind its registers.
 #[derive(Debug)]
-pub struct Transport {
+pub(crate) struct Transport {
     id: u32,
     features: u64,
     driver_features: u64,
@@ -57,7 +57,7 @@ impl Transport {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn new(device: Box<dyn Device>, interrupt: Interrupt, memory: View) -> Result<Self> {
+    pub(crate) fn new(device: Box<dyn Device>, interrupt: Interrupt, memory: View) -> Result<Self> {
         let queues = device
             .queue_sizes()
             .iter()
@@ -84,7 +84,7 @@ impl Transport {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn start(&mut self, confine: bool) -> Result<()> {
+    pub(crate) fn start(&mut self, confine: bool) -> Result<()> {
         self.worker.start(confine, Arc::clone(&self.status))
     }
 
@@ -99,7 +99,7 @@ impl Transport {
     }
 
     /// Serves a read.
-    pub fn read(&self, offset: u64, data: &mut [u8]) {
+    pub(crate) fn read(&self, offset: u64, data: &mut [u8]) {
         if offset >= CONFIG {
             return self.config.read(offset - CONFIG, data);
         }
@@ -136,7 +136,7 @@ impl Transport {
     }
 
     /// Serves a write.
-    pub fn write(&mut self, offset: u64, data: &[u8]) {
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) {
         if offset >= CONFIG {
             return;
         }

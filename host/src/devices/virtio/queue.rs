@@ -22,7 +22,7 @@ pub enum Fault {
 
 /// A descriptor chain: device-readable buffers, then device-writable ones.
 #[derive(Debug)]
-pub struct Chain<'m> {
+pub(crate) struct Chain<'m> {
     /// The index of its first descriptor.
     head: u16,
     /// The device-readable buffers.

@@ -9,7 +9,7 @@ const PUSH_BP: u8 = 0x55;
 
 /// The callers, innermost first.
 #[must_use]
-pub fn walk(image: &Image, start: Registers, stack: Stack<'_>) -> Vec<u64> {
+pub(super) fn walk(image: &Image, start: Registers, stack: Stack<'_>) -> Vec<u64> {
     let mut chain = Vec::new();
     chain.extend(before_the_frame(image, start, stack));
     let mut bp = start.bp;

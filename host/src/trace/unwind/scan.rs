@@ -50,14 +50,14 @@ struct Candidate {
 
 /// What is known of the words seen so far: the same return addresses lie on most stacks.
 #[derive(Debug, Default)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     known: HashMap<u64, Option<Rc<Candidate>>>,
 }
 
 impl Scanner {
     /// The callers of the function at `ip`, innermost first.
     #[must_use]
-    pub fn walk(&mut self, image: &Image, ip: u64, stack: Stack<'_>) -> Vec<u64> {
+    pub(crate) fn walk(&mut self, image: &Image, ip: u64, stack: Stack<'_>) -> Vec<u64> {
         let candidates: Vec<_> = stack
             .words()
             .filter_map(|word| self.candidate(image, word))
@@ -87,7 +87,7 @@ impl Scanner {
 
 /// Whether this is an address that a call returns to.
 #[must_use]
-pub fn is_return_address(image: &Image, address: u64) -> bool {
+pub(crate) fn is_return_address(image: &Image, address: u64) -> bool {
     target(image, address).is_some()
 }
 

@@ -108,11 +108,11 @@ fn run(parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, lexopt
             Long("pages") => run.pages = options.value("pages", str::parse)?,
             Long("irqchip") => run.irqchip = options.value("irqchip", str::parse)?,
             Long("in-guest") => run.in_guest = true,
-            Long("cmdline") => run.cmdline = options.0.value()?.string()?,
+            Long("cmdline") => run.cmdline = options.text()?,
             Long("timeout") => run.timeout = options.value("timeout", values::seconds)?,
             Long("stdin") => run.stdin = Some(options.path()?),
             Long("ready-fd") => run.ready_fd = Some(options.value("ready-fd", values::descriptor)?),
-            Long("profile") => run.profile = options.0.value()?.string()?,
+            Long("profile") => run.profile = options.text()?,
             Long("runs") => run.runs = options.value("runs", values::number)?,
             Long("count") => run.count = Some(options.value("count", values::number)?),
             Long("parallel") => run.parallel = Some(options.value("parallel", values::number)?),
@@ -158,7 +158,7 @@ fn device(run: &mut Run, options: &mut Options, name: &str) -> Result<(), lexopt
             let disk = options.os_value("root", Disk::parse)?;
             run.devices.insert(0, Spec::Disk(disk));
             if mem::replace(&mut run.root, true) {
-                return Err("--root: a guest has one root".into());
+                return Err("--root: give it once, a guest has one root".into());
             }
         }
         "net" => {
@@ -168,7 +168,7 @@ fn device(run: &mut Run, options: &mut Options, name: &str) -> Result<(), lexopt
         "vsock" => {
             let mut devices = run.devices.iter();
             if devices.any(|spec| matches!(spec, Spec::Vsock(_))) {
-                return Err("--vsock: a guest has one address".into());
+                return Err("--vsock: give it once, a guest has one CID".into());
             }
             let sockets = options.os_value("vsock", Sockets::parse)?;
             run.devices.push(Spec::Vsock(sockets));
@@ -184,6 +184,12 @@ fn device(run: &mut Run, options: &mut Options, name: &str) -> Result<(), lexopt
 struct Options(lexopt::Parser);
 
 impl Options {
+    // One copy for all types of values, since the program's size is part of its start.
+    #[inline(never)]
+    fn text(&mut self) -> Result<String, lexopt::Error> {
+        lexopt::ValueExt::string(self.0.value()?)
+    }
+
     fn path(&mut self) -> Result<PathBuf, lexopt::Error> {
         Ok(self.0.value()?.into())
     }
@@ -193,8 +199,7 @@ impl Options {
         option: &str,
         parse: impl FnOnce(&str) -> Result<T, ValueError>,
     ) -> Result<T, lexopt::Error> {
-        let value = lexopt::ValueExt::string(self.0.value()?)?;
-        parse(&value).map_err(|error| format!("--{option}: {error}").into())
+        parse(&self.text()?).map_err(|error| refused(option, &error))
     }
 
     fn os_value<T>(
@@ -202,23 +207,28 @@ impl Options {
         option: &str,
         parse: impl FnOnce(&OsStr) -> Result<T, ValueError>,
     ) -> Result<T, lexopt::Error> {
-        let value = self.0.value()?;
-        parse(&value).map_err(|error| format!("--{option}: {error}").into())
+        parse(&self.0.value()?).map_err(|error| refused(option, &error))
     }
+}
+
+#[inline(never)]
+fn refused(option: &str, error: &ValueError) -> lexopt::Error {
+    format!("--{option}: {error}").into()
 }
 
 /// Refuses options that exclude each other.
 fn together(run: &Run) -> Result<(), &'static str> {
     if run.count.is_some() && (run.runs > 1 || run.trace.is_some() || run.console) {
-        return Err("--count takes no --runs, --trace or --console");
+        return Err("--count cannot be combined with --runs, --trace or --console");
     }
     let opens = |spec: &Spec| !matches!(spec, Spec::Entropy | Spec::Balloon);
     if run.count.is_some() && run.jail.is_some() && run.devices.iter().any(opens) {
-        // Each machine opens its own, where there are no files any more.
-        return Err("--count takes no disk, network card or sockets with --jail");
+        return Err(
+            "--count with --jail cannot have --disk, --net or --vsock: each machine would have to open its own in the jail",
+        );
     }
     if run.parallel.is_some() && run.count.is_none() {
-        return Err("--parallel is for --count");
+        return Err("--parallel needs --count");
     }
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! One boot, from an open /dev/kvm to a report: prepare the machine, confine the runner, run the guest, report.
 
+mod base;
+mod config;
+
 use crate::base::lock::lock;
 use crate::confine::jail;
 use crate::confine::seccomp::{self, Filter};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::explain::diagnose::Evidence;
 use crate::load::entry::Entry;
-use crate::load::initramfs::Initramfs;
-use crate::load::kernel::Kernel;
 use crate::load::{boot_params, command_line, mptable, pvh};
 use crate::machine::exit::Exits;
 use crate::machine::ports::Ports;
@@ -17,131 +18,22 @@ use crate::machine::vcpu;
 use crate::machine::vm::Vm;
 use crate::memory::GuestMemory;
 use crate::report::details::Details;
-use crate::report::{Clock, Kind, KvmInfo, Microseconds, Report, probe};
+use crate::report::{Clock, KvmInfo, Microseconds, Report, probe};
 use crate::trace::collector::Collector;
 use crate::trace::raw::Trace;
-use kvm_ioctls::Kvm;
-use rustix::fd::OwnedFd;
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-pub use crate::devices::Spec;
+pub(crate) use base::Base;
+pub use config::Config;
+
 pub use crate::devices::irqchip::Irqchip;
 pub use crate::load::entry::Protocol;
 pub use crate::load::initramfs::Archive;
 pub use crate::machine::ports::{Output, Sink};
 pub use crate::machine::stdin::Stdin;
 pub use crate::memory::{MemorySize, Pages};
-
-/// What to boot, and how.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// A vmlinux.
-    pub kernel: PathBuf,
-    /// How to enter it.
-    pub entry: Protocol,
-    /// The archives of the initramfs, in sequence.
-    pub initramfs: Vec<Archive>,
-    /// Added to the command line that jiffy gives; a word `-X` removes its parameter `X`.
-    pub command_line: String,
-    /// Guest memory.
-    pub memory: MemorySize,
-    /// The number of vCPUs.
-    pub cpus: u8,
-    /// What backs guest memory.
-    pub pages: Pages,
-    /// Interrupt hardware.
-    pub irqchip: Irqchip,
-    /// The guest's devices.
-    pub devices: Vec<Spec>,
-    /// The longest that the guest may run.
-    pub timeout: Duration,
-    /// One byte 0x01 is written here at ready.
-    pub ready_fd: Option<Arc<OwnedFd>>,
-    /// Whether to collect counters and the kernel's checksum for the report.
-    pub detailed: bool,
-    /// A directory to lock the process up in before the guest runs.
-    pub jail: Option<PathBuf>,
-    /// Whether to confine the calling thread by a seccomp filter before the guest runs. It stays confined.
-    pub seccomp: bool,
-    /// The program that PID 1 runs, to be named in messages.
-    pub program: Option<PathBuf>,
-    /// The profile's name, for the report.
-    pub profile: String,
-    /// Samples per second, for a trace.
-    pub trace: Option<u32>,
-}
-
-impl Config {
-    /// A machine with 128 MiB and one vCPU that boots this vmlinux, for at most a minute, in a confined thread.
-    #[must_use]
-    pub fn new(kernel: impl Into<PathBuf>) -> Self {
-        Config {
-            kernel: kernel.into(),
-            entry: Protocol::default(),
-            initramfs: Vec::new(),
-            command_line: String::new(),
-            memory: MemorySize::default(),
-            cpus: 1,
-            pages: Pages::default(),
-            irqchip: Irqchip::default(),
-            devices: Vec::new(),
-            timeout: Duration::from_secs(60),
-            ready_fd: None,
-            detailed: false,
-            jail: None,
-            seccomp: true,
-            program: None,
-            profile: String::new(),
-            trace: None,
-        }
-    }
-}
-
-/// What machines can share: KVM, the files that they start from, and the files that details of a boot are read from.
-#[derive(Debug)]
-pub(crate) struct Base {
-    kvm: Kvm,
-    kernel: Kernel,
-    entry: Entry,
-    initramfs: Initramfs,
-    pub(crate) details: Option<Details>,
-}
-
-impl Base {
-    /// Opens all of it, and takes the archives out of the configuration.
-    ///
-    /// # Errors
-    /// No KVM, or files that cannot be read.
-    pub(crate) fn open(config: &mut Config, details: Option<Details>) -> Result<Self> {
-        let kvm = probe::open()?;
-        if config.cpus > 1 && probe::kind() == Kind::Software {
-            return Err(Error::EmulatedCpus(config.cpus));
-        }
-        let kernel = Kernel::open(&config.kernel)?;
-        Ok(Base {
-            kvm,
-            entry: kernel.entry(config.entry)?,
-            kernel,
-            initramfs: Initramfs::open(mem::take(&mut config.initramfs))?,
-            details,
-        })
-    }
-
-    /// Copies the files to memory files, for many machines.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or no memory.
-    pub(crate) fn in_memory(self) -> Result<Self> {
-        Ok(Base {
-            kernel: self.kernel.in_memory()?,
-            initramfs: self.initramfs.in_memory()?,
-            ..self
-        })
-    }
-}
 
 /// Boots, and runs the guest to its end; returns the report, and the trace if one was asked for.
 ///
