@@ -83,7 +83,7 @@ impl Block {
         let mut file = File::options()
             .read(true)
             .write(!disk.read_only)
-            .custom_flags(flags.bits() as i32)
+            .custom_flags(flags.bits().cast_signed())
             .open(&disk.path)
             .map_err(failed)?;
         let lock = if disk.read_only {

@@ -4,7 +4,7 @@
 //! guest's to forge: all walks are bounded and all arithmetic is checked or masked.
 
 use super::symbols::Symbols;
-use crate::base::bytes::u64_at;
+use crate::base::bytes::{u32_at, u64_at};
 use crate::memory::{GuestMemory, paging};
 
 /// Larger rings are taken for damage: 2^20 records, 2^26 bytes of text.
@@ -58,12 +58,12 @@ impl<'a> Ring<'a> {
         let ring = Ring {
             memory,
             cr3,
-            count_bits: word(0)? as u32,
+            count_bits: u32_at(&bytes, 0)?,
             descriptors: word(8)?,
             infos: word(16)?,
             head: word(24)?,
             tail: word(32)?,
-            size_bits: word(48)? as u32,
+            size_bits: u32_at(&bytes, 48)?,
             text: word(56)?,
         };
         (ring.count_bits <= MAX_COUNT_BITS && ring.size_bits <= MAX_SIZE_BITS).then_some(ring)

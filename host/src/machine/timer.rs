@@ -46,12 +46,16 @@ impl Timer {
         unsafe {
             let (mut spec, mut old): (libc::itimerspec, libc::itimerspec) =
                 (mem::zeroed(), mem::zeroed());
-            spec.it_value.tv_sec = after.as_secs() as libc::time_t;
+            spec.it_value.tv_sec =
+                libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX);
             spec.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos());
             let set = libc::timer_settime(self.0, 0, &raw const spec, &raw mut old);
             check("timer_settime", set)?;
             let left = old.it_value;
-            Ok(Duration::new(left.tv_sec as u64, left.tv_nsec as u32))
+            Ok(Duration::new(
+                left.tv_sec.unsigned_abs(),
+                left.tv_nsec.unsigned_abs() as u32,
+            ))
         }
     }
 }

@@ -6,35 +6,28 @@ use super::thp::PAGE;
 use crate::layout;
 use std::ops::Range;
 
-/// A huge page of which a kernel has no more than this is not worth its clearing: page tables, that is.
+/// A huge page of which a kernel has no more than this, its page tables, is not worth clearing.
 const MOST_IN_SMALL_PAGES: u64 = 512 << 10;
 
-/// A kernel of more than this has so many drivers and caches to set up that it needs room for them.
+/// A kernel of more than this has so many drivers and caches to set up that it allocates much behind its image.
 const LARGE: u64 = 4 << 20;
 
-/// As much room: what profile default touches behind its image without X86_LOW_MEMORY.
-const ROOM: u64 = 3 << 19;
+/// What profile default touches behind its image without X86_LOW_MEMORY.
+const ALLOCATIONS: u64 = 3 << 19;
 
 /// The most of an initramfs that lies behind the kernel.
 const SMALL: u64 = 64 << 10;
 
 impl GuestMemory {
-    /// Asks for huge pages under the kernel and below it, where it first allocates; and behind one that is large. A kernel
-    /// touches most of its image, and clearing a huge page costs no more than 68 nested faults; a kernel that is smaller
-    /// than that gets none. Below one that lies in the second huge page there is only the MiB before it: the kernel is
-    /// not told of it, and allocates behind itself (0.18 lab ms). To ready in the lab at 128 MiB, with
-    /// page faults:
+    /// Asks for huge pages under the kernel and below it, where it first allocates, and behind a large one.
     ///
-    /// | profile | small pages | huge ones |
-    /// |---|---|---|
-    /// | min | 7.1 ms, 917 | 3.4 ms, 4 |
-    /// | default | 9.1 ms, 1,187 | 4.4 ms, 5 |
+    /// A kernel touches most of its image, and clearing a huge page costs no more than some 70 nested page faults, so a
+    /// kernel that is smaller than that gets none. Below a kernel in the second huge page there is only the MiB before it,
+    /// which the kernel is not told of, so that it allocates behind itself. There are none at the end of RAM, where other
+    /// kernels put their memory map and what they allocate first (X86_LOW_MEMORY of ours): they touch few pages of it.
     ///
-    /// None at the end of RAM, where other kernels put their memory map and what they allocate first (X86_LOW_MEMORY of
-    /// ours): some 50 small pages in a guest of 128 MiB, and at 16 GiB some pages each of eight huge ones.
-    ///
-    /// What a kernel keeps apart as seldom run, before `boot`, is left in small pages: the file's own, which are there
-    /// when they are run.
+    /// `boot` is where the text begins that a boot runs: what lies before it is seldom run, and stays in the file's own
+    /// small pages, which are there when somebody runs them.
     pub fn expect_kernel(&mut self, kernel: Range<u64>, boot: u64) {
         if !matches!(self.pages, Pages::Auto | Pages::Transparent) {
             return;
@@ -45,7 +38,7 @@ impl GuestMemory {
         // A last page of which the kernel has little stays small, unless it goes on there with what it allocates.
         let end = match len {
             0..=LARGE => end.saturating_sub(MOST_IN_SMALL_PAGES),
-            _ => end.saturating_add(ROOM),
+            _ => end.saturating_add(ALLOCATIONS),
         };
         let end = end.min(self.low_end() - PAGE).next_multiple_of(PAGE);
         let below = if start == PAGE { start } else { 0 };
@@ -56,9 +49,8 @@ impl GuestMemory {
         }
     }
 
-    /// A place for `len` bytes behind the kernel, in its last huge page: at the end of memory, each of an initramfs' pages
-    /// is a page fault, and two more when it is freed (0.04 lab ms for default's three). What is larger goes there, for
-    /// the kernel needs the room.
+    /// A place for `len` bytes behind the kernel, in its last huge page: at the end of memory, each page of an initramfs is
+    /// a page fault, and two more when it is freed. Only little goes there, for the kernel needs the space.
     pub(crate) fn space_behind(&self, kernel_end: u64, len: u64) -> Option<u64> {
         let start = kernel_end.checked_next_multiple_of(layout::PAGE)?;
         let room = self.copied.start..self.copied.end.min(self.low_end());

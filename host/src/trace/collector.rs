@@ -225,6 +225,10 @@ impl Collector {
         }
         self.trace.counts[reason] += 1;
         if self.trace.exits.len() < MAX_EXITS {
+            #[allow(
+                clippy::cast_sign_loss,
+                reason = "a clock does not go back before its start"
+            )]
             let us = self.served as u64;
             self.trace.exits.push(Exit { us, reason });
         }

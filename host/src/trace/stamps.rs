@@ -40,7 +40,7 @@ impl Scale {
     pub fn us(&self, tsc: u64) -> f64 {
         let ticks = self.last.tsc.wrapping_sub(self.first.tsc).max(1) as f64;
         let per_tick = (self.last.us - self.first.us) / ticks;
-        self.first.us + tsc.wrapping_sub(self.first.tsc) as i64 as f64 * per_tick
+        self.first.us + tsc.wrapping_sub(self.first.tsc).cast_signed() as f64 * per_tick
     }
 }
 
@@ -100,7 +100,7 @@ fn stamp(memory: &GuestMemory, record: &[u8], scale: Scale) -> Option<Stamp> {
             String::new()
         },
         address: if mark { 0 } else { label },
-        value: u32_at(record, offset_of!(abi::boot_trace_record, value))? as i32,
+        value: u32_at(record, offset_of!(abi::boot_trace_record, value))?.cast_signed(),
     })
 }
 

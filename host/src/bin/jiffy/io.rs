@@ -78,7 +78,7 @@ pub(crate) fn fill_standard_descriptors() {
 /// of the runner could use it. Kernels before 5.9 cannot do this, and leave it open.
 #[allow(unsafe_code)]
 pub(crate) fn close_inherited(ready_fd: Option<i32>) {
-    let named = ready_fd.map_or(2, |fd| fd.max(2)) as u32;
+    let named = ready_fd.map_or(2, |fd| fd.max(2)).cast_unsigned();
     for (first, last) in [(3, named.saturating_sub(1)), (named.max(2) + 1, u32::MAX)] {
         if first <= last {
             // SAFETY: nothing of ours is open yet but the standard streams.

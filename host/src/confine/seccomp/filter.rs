@@ -55,7 +55,7 @@ pub(super) const fn program<const N: usize>(rules: &Rules) -> [sock_filter; N] {
     program[3] = jump(EQUAL, ARCH, 0, kill - 4);
     program[4] = code(LOAD, offset_of!(libc::seccomp_data, nr) as u32);
     let mut at = 5;
-    program[at] = jump(EQUAL, libc::SYS_ioctl as u32, 0, rules.requests.len() + 3);
+    program[at] = jump(EQUAL, number(libc::SYS_ioctl), 0, rules.requests.len() + 3);
     program[at + 1] = code(libc::BPF_MISC | libc::BPF_TXA, 0);
     at = allow_each(&mut program, at + 2, rules.requests);
     // Without KVM's, this compares with a type that cannot be left over.
@@ -64,7 +64,7 @@ pub(super) const fn program<const N: usize>(rules: &Rules) -> [sock_filter; N] {
     program[at + 1] = jump(EQUAL, own, allow - at - 2, kill - at - 2);
     at += 2;
     if rules.unix_sockets {
-        program[at] = jump(EQUAL, libc::SYS_socket as u32, 0, 2);
+        program[at] = jump(EQUAL, number(libc::SYS_socket), 0, 2);
         program[at + 1] = code(LOAD, argument(0));
         program[at + 2] = jump(EQUAL, libc::AF_UNIX as u32, allow - at - 3, kill - at - 3);
         at += 3;
@@ -73,7 +73,7 @@ pub(super) const fn program<const N: usize>(rules: &Rules) -> [sock_filter; N] {
     let check = at + PROTECTING.len() + 1;
     let mut index = 0;
     while index < PROTECTING.len() {
-        program[at] = jump(EQUAL, PROTECTING[index] as u32, check - at - 1, 0);
+        program[at] = jump(EQUAL, number(PROTECTING[index]), check - at - 1, 0);
         index += 1;
         at += 1;
     }
@@ -98,11 +98,17 @@ const fn allow_each<const N: usize>(
 ) -> usize {
     let mut index = 0;
     while index < values.len() {
-        program[at] = jump(EQUAL, values[index] as u32, N - 1 - at - 1, 0);
+        program[at] = jump(EQUAL, number(values[index]), N - 1 - at - 1, 0);
         index += 1;
         at += 1;
     }
     at
+}
+
+/// A system call's number, or an ioctl's request, as a filter compares it.
+const fn number(value: c_long) -> u32 {
+    assert!(value >= 0);
+    value.unsigned_abs() as u32
 }
 
 /// Offset of the lower half of argument `index` in `seccomp_data`.

@@ -98,7 +98,7 @@ mod tests {
     /// Runs a filter as linux/Documentation/userspace-api/seccomp_filter.rst has it.
     fn allows(filter: Filter, nr: c_long, arch: u32, args: [u64; 3]) -> bool {
         let mut data = [0; 64];
-        data[0..4].copy_from_slice(&(nr as u32).to_le_bytes());
+        data[0..4].copy_from_slice(&(nr.unsigned_abs() as u32).to_le_bytes());
         data[4..8].copy_from_slice(&arch.to_le_bytes());
         for (index, argument) in args.iter().enumerate() {
             data[16 + 8 * index..24 + 8 * index].copy_from_slice(&argument.to_le_bytes());
@@ -146,7 +146,12 @@ mod tests {
                 assert!(!other, "{filter:?}: {nr} of i386");
             }
             let protect = |bits: libc::c_int| {
-                allows(filter, libc::SYS_mprotect, ARCH, [0, 4096, bits as u64])
+                allows(
+                    filter,
+                    libc::SYS_mprotect,
+                    ARCH,
+                    [0, 4096, bits.unsigned_abs().into()],
+                )
             };
             assert!(protect(libc::PROT_READ | libc::PROT_WRITE));
             assert!(!protect(libc::PROT_READ | libc::PROT_EXEC));
@@ -175,7 +180,7 @@ mod tests {
     #[test]
     fn connections_are_made_by_one_device_and_on_this_machine() {
         let socket = |filter, family: libc::c_int| {
-            let family = family as u64;
+            let family = family.unsigned_abs().into();
             allows(filter, libc::SYS_socket, ARCH, [family, 0, 0])
         };
         assert!(socket(Filter::Sockets, libc::AF_UNIX));

@@ -36,8 +36,8 @@ const RESTORE_TERMINAL: c_long = 0x402c_542b;
 const REQUESTS_OF_DEVICES: [c_long; 4] = [
     0x4020_aea5,
     0x4008_ae61,
-    libc::TUNSETOFFLOAD as c_long,
-    libc::TIOCGWINSZ as c_long,
+    libc::TUNSETOFFLOAD.cast_signed(),
+    libc::TIOCGWINSZ.cast_signed(),
 ];
 
 /// What every thread does: a device's has no more.

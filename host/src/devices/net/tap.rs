@@ -52,7 +52,7 @@ pub(super) fn open(name: &str, address: Option<&Address>) -> Result<File> {
     let mut request = request(&c_name);
     request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as i16;
     control(&tap, libc::TUNSETIFF, &raw mut request).map_err(|error| failed("TUNSETIFF", error))?;
-    let mut header = HEADER as libc::c_int;
+    let mut header: libc::c_int = (HEADER as u32).cast_signed();
     control(&tap, libc::TUNSETVNETHDRSZ, &raw mut header)
         .map_err(|error| failed("TUNSETVNETHDRSZ", error))?;
     if !exists {
@@ -104,7 +104,7 @@ fn request(name: &CString) -> libc::ifreq {
     // SAFETY: plain data.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
     for (into, &byte) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
-        *into = byte as libc::c_char;
+        *into = byte.cast_signed();
     }
     request
 }
@@ -112,7 +112,7 @@ fn request(name: &CString) -> libc::ifreq {
 fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
     let mut data = [0; 14];
     for (into, byte) in data[2..].iter_mut().zip(address.octets()) {
-        *into = byte as libc::c_char;
+        *into = byte.cast_signed();
     }
     libc::sockaddr {
         sa_family: libc::AF_INET as libc::sa_family_t,

@@ -127,7 +127,7 @@ impl<'m> Buffers<'m> {
             let position = libc::off_t::try_from(offset + done as u64)
                 .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
             let vectors = self.vectors();
-            let (fd, count) = (file.as_raw_fd(), vectors.len() as libc::c_int);
+            let (fd, count) = (file.as_raw_fd(), count(&vectors));
             // SAFETY: each vector is a piece of guest memory that a VolatileSlice checked and keeps mapped; guest
             // memory has no Rust references into it that the kernel's writes could invalidate.
             let moved = unsafe {
@@ -167,7 +167,7 @@ impl<'m> Buffers<'m> {
 
     fn once(&self, call: VectorCall, file: &impl AsRawFd) -> io::Result<usize> {
         let vectors = self.vectors();
-        let (fd, count) = (file.as_raw_fd(), vectors.len() as libc::c_int);
+        let (fd, count) = (file.as_raw_fd(), count(&vectors));
         // SAFETY: as in `transfer`; the call is one of the two.
         checked(unsafe { call(fd, vectors.as_ptr(), count) })
     }
@@ -202,6 +202,11 @@ impl<'m> Buffers<'m> {
             })
             .collect()
     }
+}
+
+/// How many vectors there are: at most [`UIO_MAXIOV`].
+fn count(vectors: &[libc::iovec]) -> libc::c_int {
+    (vectors.len() as u32).cast_signed()
 }
 
 fn checked(result: isize) -> io::Result<usize> {
