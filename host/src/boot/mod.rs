@@ -124,8 +124,8 @@ fn prepare(base: &Base, config: &Config, clock: Clock) -> Result<(Vm, Marks)> {
     Ok((vm, Marks { created, loaded }))
 }
 
-/// Gives up what the run does not need, and starts the threads of devices and of the other vCPUs: after the jail, because
-/// a thread that is there already would stay outside, and before the filter, which allows no new ones.
+/// Drops what the run does not need, and starts the threads of devices and of the other vCPUs: after the jail, because a
+/// thread from before would stay outside, and before the filter, which allows no new ones.
 fn confine(vm: &mut Vm, exits: &Exits, jail: Option<&Path>, seccomp: bool) -> Result<Option<Team>> {
     if let Some(dir) = jail {
         jail::enter(dir)?;

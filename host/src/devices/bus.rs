@@ -31,7 +31,7 @@ pub(crate) struct Devices {
     /// The guest's address: the kernel sets one.
     address: Option<Address>,
     console: bool,
-    /// What the kernel is told for its balloon.
+    /// The kernel's parameter for its balloon.
     balloon: Option<String>,
     /// Whether PID 1 runs, and so every driver.
     ready: Arc<AtomicBool>,

@@ -58,7 +58,7 @@ impl Ioapic {
         }
     }
 
-    /// Raises a line; gives the message to send, if the line is not masked.
+    /// Raises a line; returns the message to send, if the line is not masked.
     pub(super) fn raise(&mut self, pin: u32) -> Option<kvm_msi> {
         self.pins.get_mut(pin as usize)?.pending = true;
         self.deliver(pin as usize)
@@ -80,7 +80,7 @@ impl Ioapic {
         }
     }
 
-    /// A write at an offset of its page; gives the message of a line that it lets through.
+    /// A write at an offset of its page; returns the message of a line that it unmasks.
     pub(super) fn write(&mut self, offset: u64, value: u32) -> Option<kvm_msi> {
         match (offset, self.selected) {
             (SELECT, _) => self.selected = value & 0xff,

@@ -47,7 +47,7 @@ impl Spec {
         }
     }
 
-    /// Opens what stands behind the device. `guest_ready` becomes true when PID 1 runs.
+    /// Makes the device, and opens its files. `guest_ready` becomes true when PID 1 runs.
     pub(super) fn make(&self, guest_ready: &Arc<AtomicBool>) -> Result<Box<dyn Device>> {
         Ok(match self {
             Spec::Disk(disk) => Box::new(Block::open(disk)?),

@@ -155,7 +155,7 @@ fn init_error(stage: Stage, errno: u16, program: Option<&Path>) -> String {
     };
     let advice = match reason.kind() {
         io::ErrorKind::NotFound => {
-            "; give the path that it has in the guest's root, where its interpreter or loader has to be too"
+            "; use its path in the guest's root, which must have its interpreter or loader too"
         }
         _ => "",
     };

@@ -23,31 +23,31 @@ use threads::{Machine, Threads};
 /// How many machines.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// All in all.
+    /// In total.
     pub count: u32,
-    /// At a time.
+    /// At the same time.
     pub parallel: u32,
 }
 
-/// What became of them.
+/// How they ended.
 #[derive(Debug)]
 pub struct Fleet {
     /// The machines' reports, in the order in which they were started. The clock of each started with its thread. One
     /// that could not be started has crashed, and its diagnosis says why.
     pub reports: Vec<Report>,
-    /// Machines started and ended in a second.
+    /// Machines started and ended per second.
     pub per_second: f64,
-    /// Resident memory of this process in KiB for each machine, without the pages of guest memory that are mapped: what
-    /// smaps_rollup of /proc/self tells when the first `parallel` machines are all ready, less what it told before them,
-    /// less what pagemap tells of guest memory, by their number. The kernel's own structures are in none of these. `None`
-    /// without [`Config::detailed`], which has ready machines wait for each other, and where the kernel lacks these files.
+    /// Resident memory of this process in KiB for each machine, without mapped pages of guest memory: smaps_rollup of
+    /// /proc/self when the first `parallel` machines are all ready, less what it was before them, less guest memory by
+    /// pagemap, divided by their number. The kernel's own structures do not count. `None` without [`Config::detailed`],
+    /// which makes ready machines wait for each other, and where the kernel lacks these files.
     pub rss_kib_per_vm: Option<f64>,
 }
 
 /// Boots machines of one configuration, each with streams of its own; SIGINT and SIGTERM end them all.
 ///
 /// # Errors
-/// No KVM, or files that cannot be read. What befalls one machine is in its report. A trace is not taken.
+/// No KVM, or files that cannot be read. What goes wrong with one machine is in its report. No trace is taken.
 pub fn boot(
     size: Size,
     mut config: Config,

@@ -17,7 +17,7 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// What one machine takes along.
+/// What one machine's thread needs.
 pub(super) struct Machine {
     pub(super) base: Arc<Base>,
     pub(super) config: Config,
@@ -34,7 +34,7 @@ pub(super) struct Threads {
     ended: Arc<Ended>,
 }
 
-/// The machines that have ended since the last look, and what tells of them.
+/// The machines that have ended since the last look, and the event that says so.
 struct Ended {
     numbers: Mutex<Vec<u32>>,
     event: Event,

@@ -26,8 +26,8 @@ pub(crate) fn of(memory: &GuestMemory, tsc_khz: Option<u32>, devices: &str, extr
         line += " swiotlb=noforce";
     }
     if memory.len() > LARGE_MEMORY {
-        // Each bucket is written at boot, 131,072 of TCP's alone at 16 GiB: 10 of 20 lab ms of profile default. These
-        // are for some ten thousand connections; who has more says so behind.
+        // The kernel writes each bucket at boot, of TCP alone 131,072 at 16 GiB. These are enough for some ten thousand
+        // connections; a user who wants more adds a larger number, which comes later and wins.
         line += " thash_entries=4096 uhash_entries=512";
     }
     line += devices;

@@ -1,4 +1,4 @@
-//! What is put into guest memory before the guest runs: the kernel, the initramfs, and what the kernel is told.
+//! What is put into guest memory before the guest runs: the kernel, the initramfs, and the structures by which the kernel learns of its machine.
 
 pub(crate) mod boot_params;
 pub mod command_line;

@@ -39,7 +39,7 @@ const IOAPIC_VERSION: u8 = 0x11;
 pub struct Interrupts {
     /// The first line.
     pub first: u8,
-    /// The line behind the last.
+    /// One more than the last line.
     pub end: u8,
 }
 
@@ -80,8 +80,8 @@ pub fn write(memory: &GuestMemory, cpus: u8, interrupts: Option<Interrupts>) -> 
     memory.write(table_at, &table)
 }
 
-/// Adds the bus that lines belong to, the I/O APIC, and a line for each device; gives how many entries that is. The bus
-/// is an ISA bus because what that says of a line, an edge upwards, is what ours are.
+/// Adds the bus that lines belong to, the I/O APIC, and a line for each device; returns how many entries that is. The bus
+/// is an ISA bus, whose lines are edge-triggered and active high, as ours are.
 fn add_interrupts(table: &mut Vec<u8>, ioapic_id: u8, interrupts: Interrupts) -> u16 {
     let mut bus = [0; BUS];
     (bus[0], bus[1]) = (BUS_ENTRY, 0);

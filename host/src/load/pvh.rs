@@ -1,5 +1,5 @@
-//! PVH's start info: what a kernel is told that is entered by the boot protocol that Xen made and Linux, FreeBSD and
-//! others take.
+//! PVH's start info: what a kernel reads that is entered by PVH, the boot protocol of Xen that Linux, FreeBSD and others
+//! support.
 //!
 //! Source: docs/misc/pvh.pandoc of Xen; include/xen/interface/hvm/start_info.h of Linux.
 

@@ -58,12 +58,12 @@ pub(super) fn xsave_states(cpuid: &CpuId) -> u64 {
 /// 0x8000_001d, 0x8000_001e, 0x8000_0026).
 ///
 /// # Errors
-/// [`crate::Error::Kvm`] where KVM's list has no room for a level more.
+/// [`crate::Error::Kvm`] if KVM's list is full.
 pub(super) fn set_topology(cpuid: &mut CpuId, id: u32, cpus: u32) -> Result<()> {
     /// Leaf 0x8000_0001, ECX, AMD's: the package's processors are cores, not threads.
     const CORES_ALONE: u32 = 1 << 1;
     let bits = cpus.next_power_of_two().trailing_zeros();
-    // A level of cache is a core's own unless it is the third; in bits 25-14, how many share it beside one.
+    // A level of cache is a core's own unless it is the third; bits 25-14 hold how many others share it.
     let shared = |cache: u32| {
         let others = if cache >> 5 & 7 == 3 { cpus - 1 } else { 0 };
         cache & !(0xfff << 14) | others << 14

@@ -133,7 +133,7 @@ impl Ports {
 fn pass_on(sink: &mut Box<dyn Sink>, data: &[u8]) -> Result<Event> {
     match sink.write_all(data).and_then(|()| sink.flush()) {
         Ok(()) => Ok(Event::Continue),
-        // Whoever read the output has seen enough; as for a local program, that ends it.
+        // The reader of the output is gone, which ends the guest as it would end a local program.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Event::End),
         Err(error) => Err(Error::Output(error)),
     }

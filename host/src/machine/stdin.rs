@@ -33,7 +33,7 @@ impl Stdin {
         }
     }
 
-    /// How many bytes are there now, as [`port::STDIN_READY`] tells it.
+    /// How many bytes can be taken now, as [`port::STDIN_READY`] reads.
     pub fn ready(&mut self) -> u32 {
         if self.taken == self.buffer.len() {
             self.refill();
@@ -44,7 +44,7 @@ impl Stdin {
         }
     }
 
-    /// Gives the next bytes; past what [`Stdin::ready`] promised, zeros.
+    /// Takes the next bytes; zeros beyond what [`Stdin::ready`] returned.
     pub fn take(&mut self, into: &mut [u8]) {
         let ready = &self.buffer[self.taken..];
         let count = ready.len().min(into.len());

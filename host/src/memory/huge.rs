@@ -15,7 +15,7 @@ const LARGE: u64 = 4 << 20;
 /// What profile default touches behind its image without X86_LOW_MEMORY.
 const ALLOCATIONS: u64 = 3 << 19;
 
-/// The most of an initramfs that lies behind the kernel.
+/// The largest initramfs that is placed behind the kernel.
 const SMALL: u64 = 64 << 10;
 
 impl GuestMemory {

@@ -23,7 +23,7 @@ pub(super) fn advise(at: *mut u8, len: usize) -> bool {
 pub(super) unsafe fn first_is_huge(at: *mut u8) -> bool {
     let page = layout::PAGE as usize;
     let mut resident = 0;
-    // SAFETY: the caller's two pages; zero is what the untouched one has; `resident` has room for one page.
+    // SAFETY: the caller's two pages; zero is what the untouched one has; `resident` holds the answer for one page.
     let result = unsafe {
         at.write_volatile(0);
         libc::mincore(at.wrapping_add(page).cast(), page, &raw mut resident)

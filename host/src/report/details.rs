@@ -100,7 +100,7 @@ fn rss_kib(status: &File) -> Option<u64> {
 
 /// The KiB behind a name, in a file of /proc/self that may be read again and again.
 pub(crate) fn kib(file: &File, name: &str) -> Option<u64> {
-    // Enough for both files that are read so: the kernel gives 1.5 KiB of status, less of smaps_rollup.
+    // Enough for both files: status has some 1.5 KiB, smaps_rollup less.
     let mut text = [0; 8192];
     let mut len = 0;
     while len < text.len() {

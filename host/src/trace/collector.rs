@@ -26,10 +26,10 @@ const STACK_ALIGN: u64 = 16 << 10;
 /// The time stamp counter's register.
 const IA32_TSC: u32 = 0x10;
 
-/// KVM's counters that each sample takes along; the first counts guest instructions on software KVM only.
+/// KVM's counters that each sample records; the first counts guest instructions on software KVM only.
 const COUNTERS: [&str; 2] = ["insn_emulation", "exits"];
 
-/// Device memory is told apart by page.
+/// Accesses to device memory are counted by page.
 const PAGE_MASK: u64 = !0xfff;
 
 /// Why the vCPU left the guest for the runner.
@@ -64,8 +64,8 @@ pub(crate) struct Collector {
     clock: Clock,
     start: f64,
     first: Tick,
-    /// When the samples' timer was last wound up, and when the runner last served the guest.
-    wound: f64,
+    /// When the samples' timer was last armed, and when the runner last served the guest.
+    armed: f64,
     served: f64,
     unwinder: Unwinder,
     symbols: Symbols,
@@ -85,7 +85,7 @@ impl Collector {
         Ok(Collector {
             clock,
             start: 0.0,
-            wound: 0.0,
+            armed: 0.0,
             served: 0.0,
             first: Tick::default(),
             unwinder: Unwinder::load(kernel)?,
@@ -187,25 +187,25 @@ impl Collector {
         Ok(())
     }
 
-    /// When the guest stopped for the sample that is due: as the timer ran out, and getting here is the sample's cost;
-    /// but now, if it ran out while the runner was serving the guest.
+    /// When the guest stopped for the sample that is due: when the timer fired, since getting here is the sample's cost; or
+    /// now, if it fired while the runner was serving the guest.
     fn interrupted(&self) -> f64 {
-        let due = self.wound + 1e6 / f64::from(self.trace.hz.max(1));
+        let due = self.armed + 1e6 / f64::from(self.trace.hz.max(1));
         let now = self.now();
         if due > self.served { due.min(now) } else { now }
     }
 
-    /// The timer is wound up again, and the guest goes on.
+    /// The timer is armed again, and the guest goes on.
     pub(crate) fn resume(&mut self) {
-        self.wound = self.now();
+        self.armed = self.now();
         if let Some(sample) = self.trace.samples.last_mut()
             && sample.cost == 0.0
         {
-            sample.cost = self.wound - sample.us;
+            sample.cost = self.armed - sample.us;
         }
     }
 
-    /// `KVM_RUN` came back with this; being interrupted is the sampler's own doing and not counted.
+    /// `KVM_RUN` came back with this; interruptions are the sampler's own and not counted.
     pub(crate) fn exit(&mut self, exit: &std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>) {
         let kind = match exit {
             Ok(VcpuExit::IoOut(port, _)) => Reason::Out(*port),
@@ -244,7 +244,7 @@ impl Collector {
         self.trace.started = Some(self.now());
     }
 
-    /// The guest's end: takes what is in its memory, and gives everything but the run's report.
+    /// The guest's end: reads what its memory holds, and returns everything except the run's report.
     #[must_use]
     pub(crate) fn finish(mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Trace {
         self.trace.ended = self.now();
@@ -276,7 +276,7 @@ impl Collector {
     }
 }
 
-/// Copies the stack from RSP up, as far as it is mapped; gives how many bytes that were.
+/// Copies the stack from RSP up, as far as it is mapped; returns how many bytes that were.
 fn copy_stack(memory: &GuestMemory, cr3: u64, sp: u64, into: &mut [u8; STACK]) -> usize {
     let left = (STACK_ALIGN - sp % STACK_ALIGN) as usize;
     let len = left.min(STACK);

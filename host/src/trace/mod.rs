@@ -1,7 +1,7 @@
 //! A boot watched from outside: the vCPU is interrupted at a fixed rate, and where it was is read from its registers
 //! and its stack. Nothing here runs unless a trace was asked for.
 //!
-//! The runner collects (`collector`) and writes what it saw ([`raw`]); whoever explains it has [`image`] for names.
+//! The runner collects a trace and writes it as [`raw::Trace`]; [`Image`] has the names to explain it by.
 
 pub(crate) mod collector;
 pub(crate) mod image;

@@ -44,7 +44,7 @@ impl Scale {
     }
 }
 
-/// The stamps, in the order of the buffer, and how many there was no room for; none for a kernel without them.
+/// The stamps, in the order of the buffer, and how many did not fit into it; none for a kernel without them.
 #[must_use]
 pub fn read(memory: &GuestMemory, symbols: &Symbols, scale: Scale) -> (Vec<Stamp>, u32) {
     try_read(memory, symbols, scale).unwrap_or_default()

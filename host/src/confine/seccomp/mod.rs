@@ -69,7 +69,7 @@ pub(crate) fn confine(filter: Filter) -> Result<()> {
         len: program.len() as u16,
         filter: program.as_ptr().cast_mut(),
     };
-    // SAFETY: the calls change only what this process may do; the kernel copies the program, which is as long as told.
+    // SAFETY: the calls change only what this process may do; the kernel copies the program, whose length is right.
     unsafe {
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             return Err(failed("prctl(PR_SET_NO_NEW_PRIVS)"));

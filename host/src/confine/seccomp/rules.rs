@@ -42,7 +42,7 @@ const REQUESTS_OF_DEVICES: [c_long; 4] = [
 
 /// What every thread does: a device's has no more.
 const CALLS: [c_long; 32] = [
-    // Guest output and input, the doorbell, a device's bell and what stands behind it.
+    // Guest output and input, the ready doorbell, a device's eventfd and its files.
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_readv,

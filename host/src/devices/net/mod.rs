@@ -97,7 +97,7 @@ impl Net {
         ))
     }
 
-    /// A card on a descriptor that gives and takes a packet at a time without waiting.
+    /// A card on a non-blocking descriptor that reads and writes one packet at a time.
     #[must_use]
     pub fn on(tap: File, mac: [u8; 6]) -> Self {
         Net {

@@ -17,6 +17,6 @@ pub struct Io {
     pub interrupt: Interrupt,
     /// The feature bits that the driver accepted.
     pub features: u64,
-    /// Its status, where a fault is told.
+    /// Its status, where a fault is recorded.
     pub status: Arc<Status>,
 }

@@ -53,7 +53,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Gives a device registers, and a thread that is yet to be started.
+    /// Makes a device's registers, and a thread that is yet to be started.
     ///
     /// # Errors
     /// [`Error::System`].

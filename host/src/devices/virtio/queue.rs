@@ -6,7 +6,7 @@ use super::memory::Ram;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{GuestMemoryBackend, VolatileSlice};
 
-/// What makes a device give up on its driver until that resets it.
+/// Why a device needs a reset by its driver.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The queue itself.
@@ -15,7 +15,7 @@ pub enum Fault {
     /// A descriptor chain without an end, or outside guest memory.
     #[error("a descriptor chain is broken: {0}")]
     Chain(&'static str),
-    /// What stands behind the device.
+    /// A system call of the host, for the device.
     #[error("{0}: {1}")]
     Host(&'static str, std::io::Error),
 }

@@ -1,4 +1,4 @@
-//! A device's thread. It polls the driver's notifications and what stands behind the device, and serves both.
+//! A device's thread. It polls the driver's notifications and the device's own sources, and serves both.
 //!
 //! Each device has a thread, so that a guest with one vCPU computes while its disk writes, and somebody waits for packets
 //! while the guest runs or sleeps. Threads are started before the guest's first instruction, not when the driver starts: by

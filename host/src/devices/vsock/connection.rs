@@ -48,7 +48,7 @@ pub(super) struct Connection {
     tx_cnt: u32,
     peer_fwd_cnt: u32,
     peer_buf_alloc: u32,
-    /// Bytes from the guest, modulo 2^32: received; forwarded to the socket; and what of that the guest was told.
+    /// Bytes from the guest, modulo 2^32: received; forwarded to the socket; and what of that the last packet said.
     rx_cnt: u32,
     fwd_cnt: u32,
     last_fwd_cnt: u32,

@@ -1,4 +1,4 @@
-//! A connection and the Unix socket that stands behind it.
+//! A connection and its Unix socket.
 
 use super::connection::{Connection, Received};
 use super::packet::{HEADER, Packet, RW, SHUTDOWN_BOTH, SHUTDOWN_RCV, SHUTDOWN_SEND};

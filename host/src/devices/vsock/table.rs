@@ -78,7 +78,7 @@ impl Table {
         socket.into_iter().chain(handshakes).chain(links)
     }
 
-    /// Somebody on the host has connected, and is to write_packet where to. Those who come while this serves others wait.
+    /// Accepts programs that have connected. Those that come meanwhile wait for the next call.
     fn accept(&mut self) {
         for _ in 0..MAX_CONNECTIONS {
             if self.is_full() {

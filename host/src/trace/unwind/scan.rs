@@ -15,7 +15,7 @@ const MAX_CANDIDATES: usize = 128;
 /// Words that are remembered; a boot has some thousands.
 const MAX_KNOWN: usize = 1 << 16;
 
-/// What a link of a chain is worth: a call of the function; of one that ends in a jump to it; of nobody knows what; of
+/// What a link of a chain is worth: a call of the function; of one that ends in a jump to it; of an unknown function; of
 /// another function, which no number of links behind it that fit should make up for.
 const DIRECT: i32 = 4;
 const TAIL: i32 = 3;

@@ -24,8 +24,8 @@ const HEADER: usize = 44;
 /// Where the tests' packets to the device lie, and those from it, each as long as this.
 const SENT: u64 = BUFFERS;
 const RECEIVED: u64 = BUFFERS + 0x10_0000;
-const ROOM: u32 = 4096;
-/// What the guest says that it has room for.
+const BUFFER_SIZE: u32 = 4096;
+/// What the guest says that it has buffer for.
 pub(super) const CREDIT: u32 = 8192;
 
 /// A packet as the guest sees it: operation, the host's port, the guest's, flags, and data.
@@ -52,41 +52,41 @@ pub(in super::super) fn open(dir: &Path) -> Vsock {
     .unwrap()
 }
 
-pub(super) struct Bench {
+pub(super) struct Harness {
     dir: TempDir,
     pub(super) device: Vsock,
     driver: Driver,
     io: Io,
     /// How many packets have come.
-    heard: u16,
-    /// What the guest says that it has room for and has read, and who it says to be.
+    taken: u16,
+    /// What the guest says that it has buffer for and has read, and who it says to be.
     pub(super) credit: u32,
     pub(super) read: u32,
     pub(super) cid: u64,
 }
 
-impl Bench {
+impl Harness {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let device = open(dir.path());
         let driver = Driver::new(3);
-        let mut bench = Bench {
+        let mut harness = Harness {
             io: driver.io(0),
             dir,
             device,
             driver,
-            heard: 0,
+            taken: 0,
             credit: CREDIT,
             read: 0,
             cid: 3,
         };
-        (0..LENGTH).for_each(|number| bench.give_room(number));
-        bench
+        (0..LENGTH).for_each(|number| harness.offer_buffer(number));
+        harness
     }
 
-    fn give_room(&mut self, number: u16) {
-        let at = RECEIVED + u64::from(number) * u64::from(ROOM);
-        let descriptor = (at, ROOM, WRITE, 0);
+    fn offer_buffer(&mut self, number: u16) {
+        let at = RECEIVED + u64::from(number) * u64::from(BUFFER_SIZE);
+        let descriptor = (at, BUFFER_SIZE, WRITE, 0);
         self.driver.descriptor(0, number, descriptor);
         self.driver.offer(0, number);
     }
@@ -120,13 +120,13 @@ impl Bench {
         self.device.polled(&mut self.io, &events).unwrap();
     }
 
-    /// What has come since the last call; its room is given back.
-    pub(super) fn heard(&mut self) -> Vec<Packet> {
+    /// What has come since the last call; its buffer is given back.
+    pub(super) fn received(&mut self) -> Vec<Packet> {
         let count = self.driver.used(0).0;
         let mut packets = Vec::new();
-        while self.heard != count {
-            let number = self.heard % LENGTH;
-            let at = RECEIVED + u64::from(number) * u64::from(ROOM);
+        while self.taken != count {
+            let number = self.taken % LENGTH;
+            let at = RECEIVED + u64::from(number) * u64::from(BUFFER_SIZE);
             let header: [u8; HEADER] = self.driver.get(at);
             let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
             assert_eq!((word(0), word(8), header[28]), (2, self.cid as u32, 1));
@@ -137,8 +137,8 @@ impl Bench {
                 .unwrap();
             let op = u16::from_le_bytes([header[30], header[31]]);
             packets.push(Packet(op, word(16), word(20), word(32), data));
-            self.heard = self.heard.wrapping_add(1);
-            self.give_room(number);
+            self.taken = self.taken.wrapping_add(1);
+            self.offer_buffer(number);
         }
         packets
     }
@@ -146,13 +146,13 @@ impl Bench {
     /// What a packet is answered with.
     pub(super) fn answer(&mut self, packet: &Packet) -> Vec<Packet> {
         self.send(packet);
-        self.heard()
+        self.received()
     }
 
     /// What comes of a look at the sockets.
     pub(super) fn looked(&mut self) -> Vec<Packet> {
         self.look();
-        self.heard()
+        self.received()
     }
 
     /// A program of the host's that waits for the guest's connections, and does not wait in `accept`.
@@ -171,11 +171,11 @@ impl Bench {
 
     /// A connection that the guest asked for: from its port 1000 to the host's 52.
     pub(super) fn connected() -> (Self, UnixStream) {
-        let mut bench = Self::new();
-        let listener = bench.listen(52);
-        let answer = bench.answer(&packet(REQUEST, 52, 1000));
+        let mut harness = Self::new();
+        let listener = harness.listen(52);
+        let answer = harness.answer(&packet(REQUEST, 52, 1000));
         assert_eq!(answer, [packet(RESPONSE, 52, 1000)]);
         let host = listener.accept().unwrap().0;
-        (bench, host)
+        (harness, host)
     }
 }
