@@ -10,22 +10,49 @@ use super::io::Io;
 use super::queue::{Fault, Virtqueue};
 use super::status::Status;
 use crate::base::event::Event;
+use crate::base::lock::lock;
 use crate::base::signals::AllBlocked;
 use crate::base::thread;
 use crate::confine::seccomp;
 use crate::error::Result;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 #[derive(Debug)]
 enum Command {
     /// Serve this driver.
     Activate(Box<Io>),
-    /// Stop serving, and say when that is done.
-    Reset(SyncSender<()>),
+    /// Stop serving, and drop this when that is done.
+    Reset(Done),
+}
+
+/// Waits until a command was obeyed, or never will be.
+#[derive(Clone, Debug, Default)]
+struct Waiter(Arc<(Mutex<bool>, Condvar)>);
+
+/// Ends the wait when it is dropped.
+#[derive(Debug)]
+struct Done(Waiter);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        let (done, condition) = &*(self.0).0;
+        *lock(done) = true;
+        condition.notify_all();
+    }
+}
+
+impl Waiter {
+    fn wait(&self) {
+        let (done, condition) = &*self.0;
+        let mut done = lock(done);
+        while !*done {
+            done = condition.wait(done).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 /// A device's thread, seen from the vCPUs'.
@@ -101,10 +128,10 @@ impl Worker {
         if self.unstarted.is_some() {
             return;
         }
-        let (done, is_reset) = sync_channel(1);
-        self.command(Command::Reset(done));
-        // An error means that the thread is gone, which is as good.
-        let _ = is_reset.recv();
+        let waiter = Waiter::default();
+        self.command(Command::Reset(Done(waiter.clone())));
+        // A thread that is gone has dropped its commands, which is as good.
+        waiter.wait();
     }
 
     fn command(&self, command: Command) {
@@ -141,7 +168,7 @@ fn run(mut device: Box<dyn Device>, commands: &Receiver<Command>, event: &Event)
             },
             Command::Reset(done) => {
                 device.reset();
-                let _ = done.send(());
+                drop(done);
                 commands.recv().ok()
             }
         };
