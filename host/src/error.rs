@@ -55,7 +55,7 @@ pub enum Error {
         /// The guest's memory in MiB.
         memory: u64,
     },
-    /// Guest memory smaller or larger than can be used.
+    /// Guest memory that is too small or too large.
     #[error("--memory {0} MiB is not possible: use 8 MiB to 1 TiB")]
     MemorySize(u64),
     /// The kernel command line is too long.
@@ -139,6 +139,26 @@ pub enum KernelFault {
         "it has no entry point in its segments and no note of one for PVH, or --entry pvh was given without such a note"
     )]
     Entry,
+}
+
+/// A value that is not one of those that a type takes. The message names the value and what to give instead; the option,
+/// which only the caller knows, goes in front of it: `--pages: "1g" is not possible: give auto, 4k, thp or 2m`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not possible: give {expected}")]
+pub struct ValueError {
+    value: String,
+    expected: &'static str,
+}
+
+impl ValueError {
+    /// For this value, instead of which the user is to give `expected`.
+    #[must_use]
+    pub fn new(value: &str, expected: &'static str) -> Self {
+        ValueError {
+            value: value.to_owned(),
+            expected,
+        }
+    }
 }
 
 /// The result of everything in this crate.

@@ -1,47 +1,60 @@
 //! jiffy's runner: boots an x86-64 Linux under KVM and tells how it went.
 //!
-//! [`boot::boot`] is one boot from an open /dev/kvm to a [`report::Report`], [`fleet::boot`] many in one process. The library never prints, never exits
-//! the process, and does not panic on what a guest or a file does: everything comes back as an [`Error`] or a report.
-#![deny(unsafe_code)]
+//! [`boot::boot`] is one boot from an open /dev/kvm to a [`report::Report`], [`fleet::boot`] many in one process. The
+//! library never prints, never exits the process, and does not panic on what a guest or a file does: everything comes back
+//! as an [`Error`] or a report.
+//!
+//! ```no_run
+//! use jiffy::boot::{Archive, Config, Output, Stdin, boot};
+//! use jiffy::report::Clock;
+//!
+//! fn main() -> jiffy::Result<()> {
+//!     let config = Config {
+//!         initramfs: vec![Archive::File("initramfs.cpio".into())],
+//!         // The calling thread would stay confined.
+//!         seccomp: false,
+//!         ..Config::new("vmlinux")
+//!     };
+//!     let output = Output {
+//!         stdout: Box::new(std::io::stdout()),
+//!         stderr: Box::new(std::io::stderr()),
+//!     };
+//!     let (report, _) = boot(config, output, Stdin::none(), Clock::now())?;
+//!     println!("{} after {:.0} us", report.outcome, report.us.to_ready);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Everything else is private; the fuzzers of `host/fuzz`, compiled with `cfg(fuzzing)`, find what they feed in the module
+//! `fuzzing`.
 
+// What the fuzzers use is `pub` in private modules, and reachable only for them.
+#![cfg_attr(not(fuzzing), allow(unreachable_pub))]
+#![warn(
+    clippy::cast_lossless,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::ptr_as_ptr
+)]
+
+mod base;
 pub mod boot;
-pub mod boot_params;
-pub mod cgroup;
-pub mod clock;
-pub mod command_line;
-pub mod cpuid;
-pub mod details;
+mod confine;
 pub mod devices;
-pub mod diagnose;
-pub mod dmesg;
-pub mod error;
+mod error;
+mod explain;
 pub mod fleet;
-pub mod initramfs;
-pub mod jail;
-pub mod kernel;
-pub mod landlock;
-pub mod layout;
-pub mod memory;
-pub mod mptable;
-pub mod paging;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod layout;
+mod load;
+mod machine;
+mod memory;
 pub mod payload;
-pub mod ports;
-pub mod probe;
-pub mod pvh;
 pub mod report;
-pub mod run;
-pub mod seccomp;
-mod shared;
-mod signals;
-pub mod software;
-pub mod stats;
-pub mod stdin;
-pub mod summary;
-pub mod symbols;
-mod team;
-pub mod terminal;
+mod software;
 pub mod trace;
-pub mod vm;
-pub mod watchdog;
 
-pub use error::{Error, Result};
+pub use confine::cgroup;
+pub use error::{Error, KernelFault, Result, ValueError};
+pub use load::command_line;

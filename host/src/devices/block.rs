@@ -1,65 +1,60 @@
 //! A disk: a file or a block device of the host (virtio 1.2, 5.2).
 
-use super::buffers::Buffers;
-use super::ring::{Chain, Fault};
-use super::worker::Io;
-use super::{Config, Device};
+use super::virtio::buffers::Buffers;
+use super::virtio::config::Config;
+use super::virtio::device::Device;
+use super::virtio::io::Io;
+use super::virtio::queue::{Chain, Fault};
+use crate::base::bytes::{u32_at, u64_at};
 use crate::error::{Error, Result};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, fdatasync, flock};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::mem::offset_of;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX,
+    VIRTIO_BLK_F_WRITE_ZEROES, VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK,
+    VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID,
+    VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
+    VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, virtio_blk_config,
+};
+use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 
 /// The unit of every address and size.
 const SECTOR: u64 = 512;
 
-/// Features: the most buffers of a request, read-only, flush, discard, write zeros.
-const SEG_MAX: u64 = 1 << 2;
-const RO: u64 = 1 << 5;
-const FLUSH: u64 = 1 << 9;
-const DISCARD: u64 = 1 << 13;
-const WRITE_ZEROES: u64 = 1 << 14;
+/// Feature bits.
+const SEG_MAX: u64 = 1 << VIRTIO_BLK_F_SEG_MAX;
+const RO: u64 = 1 << VIRTIO_BLK_F_RO;
+const FLUSH: u64 = 1 << VIRTIO_BLK_F_FLUSH;
+const DISCARD: u64 = 1 << VIRTIO_BLK_F_DISCARD;
+const WRITE_ZEROES: u64 = 1 << VIRTIO_BLK_F_WRITE_ZEROES;
 
-/// Descriptors of the queue, and the most data buffers that a request of header, data and status can have.
-const QUEUE: u16 = 256;
-const SEGMENTS: u32 = QUEUE as u32 - 2;
+/// The size of the virtqueue, and the most data buffers of a request that also has a header and a status.
+const QUEUE_SIZE: u16 = 256;
+const MAX_SEGMENTS: u32 = QUEUE_SIZE as u32 - 2;
 
-/// The most sectors that one discard or zeroing takes: 1 GiB, so that one request does not hold up the others long.
-const RANGE_SECTORS: u32 = 2 << 20;
+/// The most sectors of a discard or zeroing: 1 GiB, so that one request does not hold up the others for long.
+const MAX_RANGE: u32 = 2 << 20;
 /// The most ranges of a request.
-const RANGES: u32 = 16;
-
-/// Types of requests.
-const IN: u32 = 0;
-const OUT: u32 = 1;
-const FLUSH_OUT: u32 = 4;
-const GET_ID: u32 = 8;
-const DISCARD_OUT: u32 = 11;
-const ZERO_OUT: u32 = 13;
-
-/// Results of requests.
-const OK: u8 = 0;
-const IO_ERROR: u8 = 1;
-const UNSUPPORTED: u8 = 2;
-
-/// The length of what `GET_ID` gives.
-const ID: usize = 20;
+const MAX_RANGES: u32 = 16;
 
 /// A disk to make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
     /// The file or block device.
     pub path: PathBuf,
-    /// The guest cannot write to it.
+    /// Whether the guest cannot write to it.
     pub read_only: bool,
-    /// Past the host's page cache.
+    /// Whether to bypass the host's page cache.
     pub direct: bool,
 }
 
-/// A disk that was opened.
+/// The device.
 #[derive(Debug)]
 pub struct Block {
     file: File,
@@ -69,13 +64,16 @@ pub struct Block {
 
 impl Block {
     /// Opens the file, and locks it: two machines that write to one file system destroy it.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
     pub fn open(disk: &Disk) -> Result<Self> {
         let failed = |error: io::Error| {
             let advice = match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     "; another process uses it: end that, or have both use it read-only (,ro)"
                 }
-                io::ErrorKind::PermissionDenied if !disk.read_only => "; to read it alone, add ,ro",
+                io::ErrorKind::PermissionDenied if !disk.read_only => "; to only read it, add ,ro",
                 _ => "",
             };
             Error::Device(format!("--disk {}: {error}{advice}", disk.path.display()))
@@ -85,7 +83,7 @@ impl Block {
         let mut file = File::options()
             .read(true)
             .write(!disk.read_only)
-            .custom_flags(flags.bits() as i32)
+            .custom_flags(flags.bits().cast_signed())
             .open(&disk.path)
             .map_err(failed)?;
         let lock = if disk.read_only {
@@ -106,91 +104,99 @@ impl Block {
         })
     }
 
-    /// Serves a request; gives how many bytes were written to the guest.
+    /// Serves a request; returns how many bytes were written to the guest.
     fn serve(&self, mut chain: Chain<'_>) -> std::result::Result<u32, Fault> {
-        let mut room = chain.writable;
-        let data = room.len().checked_sub(1).and_then(|len| room.take(len));
+        let mut rest = chain.writable;
+        let data = rest.len().checked_sub(1).and_then(|len| rest.take(len));
         let (Some(data), Some(header)) = (data, chain.readable.array::<16>()) else {
             return Err(Fault::Chain("a request has no header or no status"));
         };
-        let (status, written) = self.request(header, chain.readable, data);
-        room.write(&[status]);
+        let (status, written) = match self.request(header, chain.readable, data) {
+            Ok(written) => (VIRTIO_BLK_S_OK, written),
+            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
+                (VIRTIO_BLK_S_UNSUPP, 0)
+            }
+            Err(_) => (VIRTIO_BLK_S_IOERR, 0),
+        };
+        rest.write(&[status as u8]);
         Ok(written + 1)
     }
 
-    /// The status of a request, and how many bytes of `room` it filled.
-    fn request(&self, header: [u8; 16], data: Buffers<'_>, mut room: Buffers<'_>) -> (u8, u32) {
-        let sector = word64(&header, 8);
-        let (len, room_len) = (data.len() as u64, room.len() as u64);
-        let done = match word(&header, 0) {
-            IN => match self.offset(sector, room_len) {
-                Some(offset) => match room.fill_from(&self.file, offset) {
+    /// Does what a header (`struct virtio_blk_outhdr`) asks, with `data` from the guest and `into` to it; returns how many
+    /// bytes of `into` were filled.
+    fn request(
+        &self,
+        header: [u8; 16],
+        data: Buffers<'_>,
+        mut into: Buffers<'_>,
+    ) -> io::Result<u32> {
+        let kind = u32_at(&header, 0).unwrap_or_default();
+        let sector = u64_at(&header, 8).unwrap_or_default();
+        match kind {
+            VIRTIO_BLK_T_IN => {
+                let len = into.len();
+                let offset = self.offset(sector, len as u64)?;
+                let read = into.fill_from(&self.file, offset)?;
+                if read < len {
                     // The file has become shorter than it was.
-                    Ok(read) if (read as u64) < room_len => Err(Errno::IO.into()),
-                    Ok(read) => return (OK, read as u32),
-                    Err(error) => Err(error),
-                },
-                None => Err(Errno::INVAL.into()),
-            },
-            OUT => self.writable().and_then(|()| {
-                let offset = self.offset(sector, len).ok_or(Errno::INVAL)?;
-                data.store_to(&self.file, offset)
-            }),
-            FLUSH_OUT => fdatasync(&self.file).map_err(io::Error::from),
-            GET_ID => {
-                let mut id = [0; ID];
+                    return Err(Errno::IO.into());
+                }
+                return Ok(read as u32);
+            }
+            VIRTIO_BLK_T_OUT => {
+                self.check_writable()?;
+                let offset = self.offset(sector, data.len() as u64)?;
+                data.store_to(&self.file, offset)?;
+            }
+            VIRTIO_BLK_T_FLUSH => fdatasync(&self.file)?,
+            VIRTIO_BLK_T_GET_ID => {
+                let mut id = [0; VIRTIO_BLK_ID_BYTES as usize];
                 id[..5].copy_from_slice(b"jiffy");
-                let written = room.write(&id);
-                return (OK, written as u32);
+                return Ok(into.write(&id) as u32);
             }
-            kind @ (DISCARD_OUT | ZERO_OUT) => self.clear(kind, data),
-            _ => Err(Errno::OPNOTSUPP.into()),
-        };
-        let status = match done {
-            Ok(()) => OK,
-            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
-                UNSUPPORTED
-            }
-            Err(_) => IO_ERROR,
-        };
-        (status, 0)
+            VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => self.clear(kind, data)?,
+            _ => return Err(Errno::OPNOTSUPP.into()),
+        }
+        Ok(0)
     }
 
-    fn writable(&self) -> io::Result<()> {
+    fn check_writable(&self) -> io::Result<()> {
         if self.read_only {
             return Err(Errno::ROFS.into());
         }
         Ok(())
     }
 
-    /// The offset in the file of `len` bytes from a sector on, if the disk has them.
-    fn offset(&self, sector: u64, len: u64) -> Option<u64> {
-        if !len.is_multiple_of(SECTOR) {
-            return None;
+    /// The offset in the file of `len` bytes from a sector on; `EINVAL` if the disk does not have them.
+    fn offset(&self, sector: u64, len: u64) -> io::Result<u64> {
+        let end = sector.checked_add(len / SECTOR);
+        match end {
+            Some(end) if len.is_multiple_of(SECTOR) && end <= self.sectors => Ok(sector * SECTOR),
+            _ => Err(Errno::INVAL.into()),
         }
-        let end = sector.checked_add(len / SECTOR)?;
-        (end <= self.sectors).then(|| sector * SECTOR)
     }
 
-    /// Discards or zeroes ranges: a sector (u64), a count (u32) and flags (u32) each.
+    /// Discards or zeroes ranges, each a `struct virtio_blk_discard_write_zeroes`: a sector (u64), a number of sectors
+    /// (u32) and flags (u32).
     fn clear(&self, kind: u32, mut ranges: Buffers<'_>) -> io::Result<()> {
-        const UNMAP: u32 = 1;
-        self.writable()?;
-        if ranges.is_empty() || ranges.len() > 16 * RANGES as usize {
+        const UNMAP: u32 = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+        self.check_writable()?;
+        if ranges.is_empty() || ranges.len() > 16 * MAX_RANGES as usize {
             return Err(Errno::INVAL.into());
         }
         while !ranges.is_empty() {
             let range: [u8; 16] = ranges.array().ok_or(Errno::INVAL)?;
-            let (sector, count, flags) = (word64(&range, 0), word(&range, 8), word(&range, 12));
-            if flags & !UNMAP != 0 || kind == DISCARD_OUT && flags != 0 {
+            let sector = u64_at(&range, 0).unwrap_or_default();
+            let [count, flags] = [8, 12].map(|at| u32_at(&range, at).unwrap_or_default());
+            if flags & !UNMAP != 0 || kind == VIRTIO_BLK_T_DISCARD && flags != 0 {
                 return Err(Errno::OPNOTSUPP.into());
             }
             let len = u64::from(count) * SECTOR;
-            let offset = self.offset(sector, len).ok_or(Errno::INVAL)?;
-            if len == 0 || count > RANGE_SECTORS {
+            let offset = self.offset(sector, len)?;
+            if len == 0 || count > MAX_RANGE {
                 return Err(Errno::INVAL.into());
             }
-            let hole = kind == DISCARD_OUT || flags & UNMAP != 0;
+            let hole = kind == VIRTIO_BLK_T_DISCARD || flags & UNMAP != 0;
             let how = if hole {
                 FallocateFlags::PUNCH_HOLE
             } else {
@@ -203,8 +209,8 @@ impl Block {
 }
 
 impl Device for Block {
-    fn kind(&self) -> u32 {
-        2
+    fn id(&self) -> u32 {
+        VIRTIO_ID_BLOCK
     }
 
     fn name(&self) -> &'static str {
@@ -219,35 +225,30 @@ impl Device for Block {
         }
     }
 
-    fn queues(&self) -> &'static [u16] {
-        &[QUEUE]
+    fn queue_sizes(&self) -> &'static [u16] {
+        &[QUEUE_SIZE]
     }
 
     fn config(&self) -> Arc<Config> {
-        let mut bytes = vec![0; 60];
+        type Fields = virtio_blk_config;
+        let mut bytes = vec![0; offset_of!(Fields, write_zeroes_may_unmap) + 4];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-        put(0, &self.sectors.to_le_bytes());
-        put(12, &SEGMENTS.to_le_bytes());
-        // Discard, then write zeros: the most sectors, the most ranges, the alignment or whether it may unmap.
-        for (at, value) in [(36, RANGE_SECTORS), (40, RANGES), (44, 8)] {
+        put(offset_of!(Fields, capacity), &self.sectors.to_le_bytes());
+        for (at, value) in [
+            (offset_of!(Fields, seg_max), MAX_SEGMENTS),
+            (offset_of!(Fields, max_discard_sectors), MAX_RANGE),
+            (offset_of!(Fields, max_discard_seg), MAX_RANGES),
+            (offset_of!(Fields, discard_sector_alignment), 8),
+            (offset_of!(Fields, max_write_zeroes_sectors), MAX_RANGE),
+            (offset_of!(Fields, max_write_zeroes_seg), MAX_RANGES),
+        ] {
             put(at, &value.to_le_bytes());
         }
-        for (at, value) in [(48, RANGE_SECTORS), (52, RANGES)] {
-            put(at, &value.to_le_bytes());
-        }
-        put(56, &[1]);
+        put(offset_of!(Fields, write_zeroes_may_unmap), &[1]);
         Config::new(bytes)
     }
 
-    fn rung(&mut self, io: &mut Io) -> std::result::Result<(), Fault> {
-        io.rings[0].serve(&io.view, &io.interrupt, |chain| self.serve(chain))
+    fn notified(&mut self, io: &mut Io) -> std::result::Result<(), Fault> {
+        io.queues[0].serve(&io.memory, &io.interrupt, |chain| self.serve(chain))
     }
-}
-
-fn word(bytes: &[u8; 16], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-fn word64(bytes: &[u8; 16], at: usize) -> u64 {
-    u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
 }

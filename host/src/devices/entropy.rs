@@ -1,21 +1,23 @@
-//! Randomness from the host (virtio 1.2, 5.4).
+//! Random numbers from the host (virtio 1.2, 5.4).
 
-use super::ring::{Chain, Fault};
-use super::worker::Io;
-use super::{Config, Device};
+use super::virtio::config::Config;
+use super::virtio::device::Device;
+use super::virtio::io::Io;
+use super::virtio::queue::{Chain, Fault};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::sync::Arc;
+use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
 /// The most bytes of one request that are served at once; a driver that wants more asks again.
-const MOST: usize = 4096;
+const MAX_REQUEST: usize = 4096;
 
-/// The host's generator.
+/// The device.
 #[derive(Debug)]
 pub struct Entropy;
 
 impl Device for Entropy {
-    fn kind(&self) -> u32 {
-        4
+    fn id(&self) -> u32 {
+        VIRTIO_ID_RNG
     }
 
     fn name(&self) -> &'static str {
@@ -26,7 +28,7 @@ impl Device for Entropy {
         0
     }
 
-    fn queues(&self) -> &'static [u16] {
+    fn queue_sizes(&self) -> &'static [u16] {
         &[16]
     }
 
@@ -34,14 +36,14 @@ impl Device for Entropy {
         Arc::default()
     }
 
-    fn rung(&mut self, io: &mut Io) -> Result<(), Fault> {
-        io.rings[0].serve(&io.view, &io.interrupt, fill)
+    fn notified(&mut self, io: &mut Io) -> Result<(), Fault> {
+        io.queues[0].serve(&io.memory, &io.interrupt, fill)
     }
 }
 
 fn fill(mut chain: Chain<'_>) -> Result<u32, Fault> {
-    let mut bytes = [0; MOST];
-    let wanted = chain.writable.len().min(MOST);
+    let mut bytes = [0; MAX_REQUEST];
+    let wanted = chain.writable.len().min(MAX_REQUEST);
     let got = getrandom(&mut bytes[..wanted], GetRandomFlags::empty())
         .map_err(|error| Fault::Host("getrandom", error.into()))?;
     Ok(chain.writable.write(&bytes[..got]) as u32)

@@ -1,7 +1,7 @@
-//! An I/O APIC with nothing but edges: the kernel asks for one before it gives a device's line a vector.
+//! An I/O APIC for edge-triggered lines: without one, the kernel gives a device's line no vector.
 //!
-//! KVM leaves it to user space when only the local APIC is its own. It holds a few entries, and a line that is raised
-//! becomes the message that its entry describes; no end of interrupt comes back, since no line has a level.
+//! KVM leaves it to user space when only the local APIC is KVM's. It holds an entry for each line, and a line that is raised
+//! becomes the message that its entry describes. No end of interrupt comes back, since no line is level-triggered.
 //! Source: Intel 82093AA I/O Advanced Programmable Interrupt Controller, chapter 3.
 
 use kvm_bindings::kvm_msi;
@@ -37,7 +37,7 @@ struct Pin {
 
 /// The chip.
 #[derive(Debug)]
-pub struct Ioapic {
+pub(super) struct Ioapic {
     selected: u32,
     id: u32,
     pins: Vec<Pin>,
@@ -46,7 +46,7 @@ pub struct Ioapic {
 impl Ioapic {
     /// With so many lines, all masked.
     #[must_use]
-    pub fn new(pins: u32) -> Self {
+    pub(super) fn new(pins: u32) -> Self {
         let pin = Pin {
             entry: MASKED,
             pending: false,
@@ -58,15 +58,15 @@ impl Ioapic {
         }
     }
 
-    /// Raises a line; gives the message to send, if the line is not masked.
-    pub fn raise(&mut self, pin: u32) -> Option<kvm_msi> {
+    /// Raises a line; returns the message to send, if the line is not masked.
+    pub(super) fn raise(&mut self, pin: u32) -> Option<kvm_msi> {
         self.pins.get_mut(pin as usize)?.pending = true;
         self.deliver(pin as usize)
     }
 
     /// A read at an offset of its page.
     #[must_use]
-    pub fn read(&self, offset: u64) -> u32 {
+    pub(super) fn read(&self, offset: u64) -> u32 {
         match offset {
             SELECT => self.selected,
             WINDOW => match self.selected {
@@ -80,8 +80,8 @@ impl Ioapic {
         }
     }
 
-    /// A write at an offset of its page; gives the message of a line that it lets through.
-    pub fn write(&mut self, offset: u64, value: u32) -> Option<kvm_msi> {
+    /// A write at an offset of its page; returns the message of a line that it unmasks.
+    pub(super) fn write(&mut self, offset: u64, value: u32) -> Option<kvm_msi> {
         match (offset, self.selected) {
             (SELECT, _) => self.selected = value & 0xff,
             (WINDOW, ID) => self.id = value & 0x0f00_0000,

@@ -1,56 +1,33 @@
 //! Which guest memory gets transparent huge pages.
 
-use super::{GuestMemory, Pages};
-use crate::error::Error;
+use super::guest::GuestMemory;
+use super::pages::Pages;
+use super::thp::PAGE;
 use crate::layout;
-use rustix::mm::{self, Advice};
-use std::fs;
 use std::ops::Range;
 
-/// The size of a huge page.
-pub(super) const PAGE: u64 = 2 << 20;
-
-/// A huge page of which a kernel has no more than this is not worth its clearing: page tables, that is.
+/// A huge page of which a kernel has no more than this, its page tables, is not worth clearing.
 const MOST_IN_SMALL_PAGES: u64 = 512 << 10;
 
-/// A kernel of more than this has so many drivers and caches to set up that it needs room for them.
+/// A kernel of more than this has so many drivers and caches to set up that it allocates much behind its image.
 const LARGE: u64 = 4 << 20;
 
-/// As much room: what profile default touches behind its image without X86_LOW_MEMORY.
-const ROOM: u64 = 3 << 19;
+/// What profile default touches behind its image without X86_LOW_MEMORY.
+const ALLOCATIONS: u64 = 3 << 19;
 
-/// The most of an initramfs that lies behind the kernel.
+/// The largest initramfs that is placed behind the kernel.
 const SMALL: u64 = 64 << 10;
 
-/// Says that the pool has too few pages (Documentation/admin-guide/mm/hugetlbpage.rst).
-pub(super) fn missing(needed: u64, error: &Error) -> String {
-    let free = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
-    let pool = match fs::read_to_string(free) {
-        Ok(free) => format!("{} are free", free.trim()),
-        Err(_) => "this kernel has no pool of them".to_owned(),
-    };
-    format!(
-        "--pages 2m takes {needed} huge pages, and {pool} ({error}): using transparent ones; `sysctl vm.nr_hugepages={needed}` reserves them"
-    )
-}
-
 impl GuestMemory {
-    /// Asks for huge pages under the kernel and below it, where it first allocates; and behind one that is large. A kernel
-    /// touches most of its image, and clearing a huge page costs no more than 68 nested faults; a kernel that is smaller
-    /// than that gets none. Below one that lies in the second huge page there is only the MiB before it: the kernel is
-    /// not told of it, and allocates behind itself (0.18 lab ms). To ready in the lab at 128 MiB, with
-    /// page faults:
+    /// Asks for huge pages under the kernel and below it, where it first allocates, and behind a large one.
     ///
-    /// | profile | small pages | huge ones |
-    /// |---|---|---|
-    /// | min | 7.1 ms, 917 | 3.4 ms, 4 |
-    /// | default | 9.1 ms, 1,187 | 4.4 ms, 5 |
+    /// A kernel touches most of its image, and clearing a huge page costs no more than some 70 nested page faults, so a
+    /// kernel that is smaller than that gets none. Below a kernel in the second huge page there is only the MiB before it,
+    /// which the kernel is not told of, so that it allocates behind itself. There are none at the end of RAM, where other
+    /// kernels put their memory map and what they allocate first (X86_LOW_MEMORY of ours): they touch few pages of it.
     ///
-    /// None at the end of RAM, where other kernels put their memory map and what they allocate first (X86_LOW_MEMORY of
-    /// ours): some 50 small pages in a guest of 128 MiB, and at 16 GiB some pages each of eight huge ones.
-    ///
-    /// What a kernel keeps apart as seldom run, before `boot`, is left in small pages: the file's own, which are there
-    /// when they are run.
+    /// `boot` is where the text begins that a boot runs: what lies before it is seldom run, and stays in the file's own
+    /// small pages, which are there when somebody runs them.
     pub fn expect_kernel(&mut self, kernel: Range<u64>, boot: u64) {
         if !matches!(self.pages, Pages::Auto | Pages::Transparent) {
             return;
@@ -61,7 +38,7 @@ impl GuestMemory {
         // A last page of which the kernel has little stays small, unless it goes on there with what it allocates.
         let end = match len {
             0..=LARGE => end.saturating_sub(MOST_IN_SMALL_PAGES),
-            _ => end.saturating_add(ROOM),
+            _ => end.saturating_add(ALLOCATIONS),
         };
         let end = end.min(self.low_end() - PAGE).next_multiple_of(PAGE);
         let below = if start == PAGE { start } else { 0 };
@@ -72,39 +49,13 @@ impl GuestMemory {
         }
     }
 
-    /// A place for `len` bytes behind the kernel, in its last huge page: at the end of memory, each of an initramfs' pages
-    /// is a page fault, and two more when it is freed (0.04 lab ms for default's three). What is larger goes there, for
-    /// the kernel needs the room.
-    pub(crate) fn room_behind(&self, kernel_end: u64, len: u64) -> Option<u64> {
+    /// A place for `len` bytes behind the kernel, in its last huge page: at the end of memory, each page of an initramfs is
+    /// a page fault, and two more when it is freed. Only little goes there, for the kernel needs the space.
+    pub(crate) fn space_behind(&self, kernel_end: u64, len: u64) -> Option<u64> {
         let start = kernel_end.checked_next_multiple_of(layout::PAGE)?;
         let room = self.copied.start..self.copied.end.min(self.low_end());
         let fits = len <= SMALL && room.contains(&start) && len <= room.end - start;
         fits.then_some(start)
-    }
-
-    /// Asks for huge pages; a host that has none refuses, or leaves small ones without a word.
-    pub(super) fn advise_huge(&self, range: Range<u64>) -> bool {
-        let len = (range.end - range.start) as usize;
-        let Ok(at) = self.at(range.start, len) else {
-            return false;
-        };
-        // SAFETY: `at` checked that the range is ours, and the advice changes no contents.
-        unsafe { mm::madvise(at.cast(), len, Advice::LinuxHugepage) }.is_ok()
-    }
-
-    /// Touches the small page at `gpa` and tells whether the next one came with it.
-    pub(super) fn first_is_huge(&self, gpa: u64) -> bool {
-        let page = layout::PAGE as usize;
-        let Ok(at) = self.at(gpa, 2 * page) else {
-            return false;
-        };
-        let mut resident = 0;
-        // SAFETY: `at` checked two pages; zero is what the untouched one has; `resident` has room for one page.
-        let told = unsafe {
-            at.write_volatile(0);
-            libc::mincore(at.wrapping_add(page).cast(), page, &raw mut resident)
-        };
-        told == 0 && resident & 1 != 0
     }
 }
 
@@ -117,20 +68,20 @@ mod tests {
         let mut memory = GuestMemory::new(16, Pages::Auto).unwrap();
         let end = (4 << 20) + 5;
         assert_eq!(
-            memory.room_behind(end, layout::PAGE),
+            memory.space_behind(end, layout::PAGE),
             None,
             "no huge page yet"
         );
         memory.copied = 2 << 20..(4 << 20) + 3 * layout::PAGE;
         let start = (4 << 20) + layout::PAGE;
-        assert_eq!(memory.room_behind(end, 2 * layout::PAGE), Some(start));
-        assert_eq!(memory.room_behind(end, 2 * layout::PAGE + 1), None);
-        assert_eq!(memory.room_behind(1 << 20, layout::PAGE), None);
+        assert_eq!(memory.space_behind(end, 2 * layout::PAGE), Some(start));
+        assert_eq!(memory.space_behind(end, 2 * layout::PAGE + 1), None);
+        assert_eq!(memory.space_behind(1 << 20, layout::PAGE), None);
         memory.copied = 0..16 << 20;
-        assert_eq!(memory.room_behind(end, SMALL), Some(start));
-        assert_eq!(memory.room_behind(end, SMALL + 1), None);
-        assert_eq!(memory.room_behind(16 << 20, 0), None);
-        assert_eq!(memory.room_behind(u64::MAX, 0), None);
+        assert_eq!(memory.space_behind(end, SMALL), Some(start));
+        assert_eq!(memory.space_behind(end, SMALL + 1), None);
+        assert_eq!(memory.space_behind(16 << 20, 0), None);
+        assert_eq!(memory.space_behind(u64::MAX, 0), None);
     }
 
     #[test]

@@ -1,6 +1,10 @@
-//! Mappings of this process that are unmapped when nobody keeps them any more.
+//! Mappings of this process, unmapped when their last owner drops them.
+//!
+//! unsafe lives here because mapping memory is unsafe.
+#![allow(unsafe_code)]
 
-use super::{Pages, huge};
+use super::pages::Pages;
+use super::thp;
 use crate::error::{Result, system};
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::ffi;
@@ -8,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::ptr;
 
-/// A mapping of our own, there as long as anybody keeps this.
+/// A mapping of our own, there until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: *mut ffi::c_void,
@@ -17,19 +21,19 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     /// Zeroed memory that a guest may have, `len` bytes of it from the first multiple of a huge page on. Pages of the
-    /// pool are reserved now; of others, none is there before it is touched.
+    /// pool are reserved now; others come when they are touched.
     ///
     /// # Errors
-    /// [`crate::Error::System`]: too few pages in the pool, or no room.
+    /// [`crate::Error::System`]: too few pages in the pool, or no address space.
     pub(super) fn anonymous(len: u64, pages: Pages) -> Result<Self> {
         let (flags, len) = match pages {
             // Without NORESERVE the kernel refuses now what it would otherwise answer later with SIGBUS.
             Pages::Huge => (
                 MapFlags::HUGETLB | MapFlags::HUGE_2MB,
-                len.next_multiple_of(huge::PAGE),
+                len.next_multiple_of(thp::PAGE),
             ),
-            // Room to start at a multiple of a huge page, which kernels before 6.7 do not see to themselves.
-            _ => (MapFlags::NORESERVE, len + huge::PAGE),
+            // Space to start at a multiple of a huge page, which kernels before 6.7 do not do by themselves.
+            _ => (MapFlags::NORESERVE, len + thp::PAGE),
         };
         let len = len as usize;
         let access = ProtFlags::READ | ProtFlags::WRITE;
@@ -51,7 +55,7 @@ impl Mapping {
         Ok(Self { start, len })
     }
 
-    /// Its first byte. What lies there is never looked into through this.
+    /// Its first byte. Nothing is read or written through this type.
     pub(super) fn start(&self) -> *mut u8 {
         self.start.cast()
     }
@@ -64,7 +68,7 @@ impl Drop for Mapping {
     }
 }
 
-// SAFETY: the mapping is valid in every thread, and it is never looked into through this.
+// SAFETY: the mapping is valid in every thread, and nothing is read or written through this type.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}

@@ -13,7 +13,7 @@ pub enum Error {
     #[error("no program {} in PATH: install it, or give its path with a slash in it", .0.display())]
     NotInPath(OsString),
     /// A program of the guest's own is not looked for.
-    #[error("{} is no path in the guest's root: give the program's whole path, from the slash on", .0.display())]
+    #[error("{} is not a path in the guest's root: give the program's absolute path", .0.display())]
     NotAbsolute(OsString),
     /// The program is not where it was said to be.
     #[error("there is no program {} on this machine{}: correct its path; one that is in the guest's root takes --in-guest, and --rootfs of cargo xtask boot",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pack      the two archives: the base (PID 1) and, behind it, the payload
-//! program   what to take along for a program: scripts' interpreters, libraries
+//! program   what a program needs from this machine: scripts' interpreters, libraries
 //! search    where programs and libraries are found: PATH, and the dynamic loader's rules
 //! elf       what an ELF file says that it needs
 //! tree      the files of an archive, taken from this machine with their symlinks

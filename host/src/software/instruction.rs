@@ -112,7 +112,7 @@ impl Instruction {
             address = address.wrapping_add(register(regs, rm | extend(1)));
         }
         let offset = match displacement {
-            1 => i64::from(reader.byte()? as i8),
+            1 => i64::from(reader.byte()?.cast_signed()),
             2 => i64::from(i32::from_le_bytes([
                 reader.byte()?,
                 reader.byte()?,
@@ -121,7 +121,7 @@ impl Instruction {
             ])),
             _ => 0,
         };
-        Some(Operand::Memory(address.wrapping_add(offset as u64)))
+        Some(Operand::Memory(address.wrapping_add_signed(offset)))
     }
 
     /// The operand size in bytes.

@@ -3,9 +3,9 @@
 //! KVM keeps the state in the standard format, at the offsets of CPUID leaf 0xd; the compacted format packs the
 //! components that are asked for (volume 2, "Compacted Format" of the XSAVE area).
 
+use super::cpu::Cpu;
 use super::instruction::{Instruction, Operand};
-use super::{Cpu, kvm};
-use crate::error::Result;
+use crate::error::{Result, kvm};
 use std::arch::x86_64::__cpuid_count;
 
 /// The legacy area and the header, which are always there.

@@ -1,17 +1,16 @@
 //! Collects a trace while the run loop runs.
 
-use super::image::Image;
 use super::raw::{Exit, SCHEMA, Sample, Trace};
 use super::stamps::{self, Scale, Tick};
-use super::unwind::{STACK, Stack, Start, Unwinder};
-use crate::clock::Clock;
+use super::unwind::Unwinder;
+use super::unwind::stack::{Registers, STACK, Stack};
 use crate::error::{Result, kvm};
-use crate::memory::GuestMemory;
-use crate::paging;
-use crate::stats::{Selection, StatsFile};
-use crate::symbols::Symbols;
-use crate::vm::Vm;
-use crate::{dmesg, probe};
+use crate::explain::dmesg;
+use crate::explain::symbols::Symbols;
+use crate::memory::{GuestMemory, paging};
+use crate::report::Clock;
+use crate::report::stats::{Selection, StatsFile};
+use crate::report::{Kind, probe};
 use kvm_bindings::{Msrs, kvm_msr_entry};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::collections::HashMap;
@@ -27,10 +26,10 @@ const STACK_ALIGN: u64 = 16 << 10;
 /// The time stamp counter's register.
 const IA32_TSC: u32 = 0x10;
 
-/// KVM's counters that each sample takes along; the first counts guest instructions on software KVM only.
+/// KVM's counters that each sample records; the first counts guest instructions on software KVM only.
 const COUNTERS: [&str; 2] = ["insn_emulation", "exits"];
 
-/// Device memory is told apart by page.
+/// Accesses to device memory are counted by page.
 const PAGE_MASK: u64 = !0xfff;
 
 /// Why the vCPU left the guest for the runner.
@@ -61,12 +60,12 @@ impl Reason {
 
 /// What was collected so far.
 #[derive(Debug)]
-pub struct Collector {
+pub(crate) struct Collector {
     clock: Clock,
     start: f64,
     first: Tick,
-    /// When the samples' timer was last wound up, and when the runner last served the guest.
-    wound: f64,
+    /// When the samples' timer was last armed, and when the runner last served the guest.
+    armed: f64,
     served: f64,
     unwinder: Unwinder,
     symbols: Symbols,
@@ -82,14 +81,14 @@ impl Collector {
     ///
     /// # Errors
     /// [`crate::Error::Read`].
-    pub fn new(kernel: &Path, hz: u32, clock: Clock) -> Result<Self> {
+    pub(crate) fn new(kernel: &Path, hz: u32, clock: Clock) -> Result<Self> {
         Ok(Collector {
             clock,
             start: 0.0,
-            wound: 0.0,
+            armed: 0.0,
             served: 0.0,
             first: Tick::default(),
-            unwinder: Unwinder::new(Image::load(kernel)?),
+            unwinder: Unwinder::load(kernel)?,
             symbols: Symbols::load(kernel),
             counters: None,
             stack: Box::new([0; STACK]),
@@ -104,7 +103,7 @@ impl Collector {
     }
 
     /// The guest is about to run its first instruction.
-    pub fn begin(&mut self, vcpu: &VcpuFd) {
+    pub(crate) fn begin(&mut self, vcpu: &VcpuFd) {
         self.counters = StatsFile::open(vcpu).and_then(|file| {
             let selection = file.select(COUNTERS)?;
             Some((file, selection))
@@ -115,7 +114,7 @@ impl Collector {
 
     /// Samples in a second.
     #[must_use]
-    pub fn hz(&self) -> u32 {
+    pub(crate) fn hz(&self) -> u32 {
         self.trace.hz
     }
 
@@ -143,14 +142,14 @@ impl Collector {
     ///
     /// # Errors
     /// [`crate::Error::Kvm`].
-    pub fn sample(&mut self, vm: &Vm) -> Result<()> {
+    pub(crate) fn sample(&mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Result<()> {
         if self.trace.samples.len() >= MAX_SAMPLES {
             self.trace.dropped += 1;
             return Ok(());
         }
         let us = self.interrupted();
-        let regs = vm.vcpu.get_regs().map_err(kvm("KVM_GET_REGS"))?;
-        let sregs = vm.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
+        let regs = vcpu.get_regs().map_err(kvm("KVM_GET_REGS"))?;
+        let sregs = vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
         let user = sregs.cs.selector & 3 == 3;
         let ip = if user {
             regs.rip
@@ -160,8 +159,8 @@ impl Collector {
         let (chain, how) = if user {
             Default::default()
         } else {
-            let len = copy_stack(&vm.memory, sregs.cr3, regs.rsp, &mut self.stack);
-            let start = Start {
+            let len = copy_stack(memory, sregs.cr3, regs.rsp, &mut self.stack);
+            let start = Registers {
                 ip,
                 sp: regs.rsp,
                 bp: regs.rbp,
@@ -188,26 +187,26 @@ impl Collector {
         Ok(())
     }
 
-    /// When the guest stopped for the sample that is due: as the timer ran out, and getting here is the sample's cost;
-    /// but now, if it ran out while the runner was serving the guest.
+    /// When the guest stopped for the sample that is due: when the timer fired, since getting here is the sample's cost; or
+    /// now, if it fired while the runner was serving the guest.
     fn interrupted(&self) -> f64 {
-        let due = self.wound + 1e6 / f64::from(self.trace.hz.max(1));
+        let due = self.armed + 1e6 / f64::from(self.trace.hz.max(1));
         let now = self.now();
         if due > self.served { due.min(now) } else { now }
     }
 
-    /// The timer is wound up again, and the guest goes on.
-    pub fn resume(&mut self) {
-        self.wound = self.now();
+    /// The timer is armed again, and the guest goes on.
+    pub(crate) fn resume(&mut self) {
+        self.armed = self.now();
         if let Some(sample) = self.trace.samples.last_mut()
             && sample.cost == 0.0
         {
-            sample.cost = self.wound - sample.us;
+            sample.cost = self.armed - sample.us;
         }
     }
 
-    /// `KVM_RUN` came back with this; being interrupted is the sampler's own doing and not counted.
-    pub fn exit(&mut self, exit: &std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>) {
+    /// `KVM_RUN` came back with this; interruptions are the sampler's own and not counted.
+    pub(crate) fn exit(&mut self, exit: &std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>) {
         let kind = match exit {
             Ok(VcpuExit::IoOut(port, _)) => Reason::Out(*port),
             Ok(VcpuExit::IoIn(port, _)) => Reason::In(*port),
@@ -226,39 +225,43 @@ impl Collector {
         }
         self.trace.counts[reason] += 1;
         if self.trace.exits.len() < MAX_EXITS {
+            #[allow(
+                clippy::cast_sign_loss,
+                reason = "a clock does not go back before its start"
+            )]
             let us = self.served as u64;
             self.trace.exits.push(Exit { us, reason });
         }
     }
 
     /// The ready doorbell.
-    pub fn ready(&mut self) {
+    pub(crate) fn ready(&mut self) {
         self.trace.ready = Some(self.now());
     }
 
     /// The payload's start.
-    pub fn started(&mut self) {
+    pub(crate) fn started(&mut self) {
         self.trace.started = Some(self.now());
     }
 
-    /// The guest's end: takes what is in its memory, and gives everything but the run's report.
+    /// The guest's end: reads what its memory holds, and returns everything except the run's report.
     #[must_use]
-    pub fn finish(mut self, vm: &Vm) -> Trace {
+    pub(crate) fn finish(mut self, vcpu: &VcpuFd, memory: &GuestMemory) -> Trace {
         self.trace.ended = self.now();
         let scale = Scale {
             first: self.first,
-            last: self.tick(&vm.vcpu),
+            last: self.tick(vcpu),
         };
-        let (stamps, lost) = stamps::read(&vm.memory, &self.symbols, scale);
+        let (stamps, lost) = stamps::read(memory, &self.symbols, scale);
         self.trace.stamps = stamps;
         self.trace.stamps_lost = lost;
-        if let Ok(sregs) = vm.vcpu.get_sregs() {
-            self.trace.log = dmesg::read(&vm.memory, sregs.cr3, &self.symbols);
+        if let Ok(sregs) = vcpu.get_sregs() {
+            self.trace.log = dmesg::read(memory, sregs.cr3, &self.symbols);
         }
         if let Some((file, _)) = &self.counters {
             self.trace.stats = file.read();
         }
-        if probe::kind() != crate::report::Kind::Software {
+        if probe::kind() != Kind::Software {
             // The counter is of emulated instructions: all of them on software KVM, a few anywhere else.
             for sample in &mut self.trace.samples {
                 sample.instructions = 0;
@@ -273,10 +276,10 @@ impl Collector {
     }
 }
 
-/// Copies the stack from RSP up, as far as it is mapped; gives how many bytes that were.
+/// Copies the stack from RSP up, as far as it is mapped; returns how many bytes that were.
 fn copy_stack(memory: &GuestMemory, cr3: u64, sp: u64, into: &mut [u8; STACK]) -> usize {
-    let room = (STACK_ALIGN - sp % STACK_ALIGN) as usize;
-    let len = room.min(STACK);
+    let left = (STACK_ALIGN - sp % STACK_ALIGN) as usize;
+    let len = left.min(STACK);
     let mut done = 0;
     while done < len {
         let address = sp.wrapping_add(done as u64);

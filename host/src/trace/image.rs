@@ -1,15 +1,11 @@
-//! A vmlinux as the unwinder needs it: its code, where functions begin and what they are called.
+//! A vmlinux as the unwinder needs it: its code, and where its functions begin and what they are called.
 
 use crate::error::{Error, Result};
-use crate::symbols::named;
-use crate::trace::unwind::orc::Orc;
+use crate::explain::symbols::named;
+use crate::layout::KERNEL_MAP;
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
 use std::collections::HashSet;
 use std::path::Path;
-
-/// Where the kernel's image is mapped (`__START_KERNEL_map` in arch/x86/include/asm/page_64_types.h): a vmlinux
-/// that is entered directly runs at its link address, so the offset from here is the physical address.
-pub const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 
 /// Early code runs below this, at its physical address.
 const IDENTITY_END: u64 = 1 << 30;
@@ -34,7 +30,6 @@ pub struct Image {
     functions: Vec<(u64, String)>,
     /// Functions that end in a jump to another: (from, to), sorted.
     jumps: Vec<(u64, u64)>,
-    orc: Option<Orc>,
     frame_pointers: bool,
 }
 
@@ -44,11 +39,7 @@ impl Image {
     /// # Errors
     /// [`Error::Read`]; a file that is no ELF file is an empty image.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| Error::Read {
-            path: path.to_owned(),
-            error,
-        })?;
-        Ok(Self::parse(&bytes))
+        Ok(Self::parse(&read(path)?))
     }
 
     /// Takes what there is of an ELF file, which may be damaged.
@@ -60,7 +51,7 @@ impl Image {
         let mut image = Self::default();
         let mut executable = HashSet::new();
         // In a damaged file, sections overlap or end behind the last address.
-        let mut room = bytes.len();
+        let mut limit = bytes.len();
         for section in file.sections() {
             let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
                 continue;
@@ -70,10 +61,10 @@ impl Image {
             }
             executable.insert(section.index());
             if let Ok(data) = section.data()
-                && data.len() <= room
+                && data.len() <= limit
                 && section.address().checked_add(data.len() as u64).is_some()
             {
-                room -= data.len();
+                limit -= data.len();
                 image.code.push(Code {
                     start: section.address(),
                     bytes: data.to_vec(),
@@ -96,12 +87,12 @@ impl Image {
         });
         image.functions.dedup_by_key(|function| function.0);
         image.jumps = image.tail_calls();
-        image.orc = Orc::parse(&file);
         image.frame_pointers = image.keeps_frame_pointers();
         image
     }
 
     /// An image of one section.
+    #[cfg(any(test, fuzzing))]
     #[must_use]
     pub fn of_parts(start: u64, bytes: Vec<u8>, functions: Vec<(u64, String)>) -> Self {
         let mut image = Image {
@@ -125,12 +116,6 @@ impl Image {
     #[must_use]
     pub fn has_symbols(&self) -> bool {
         !self.functions.is_empty()
-    }
-
-    /// The ORC tables, where the kernel has them.
-    #[must_use]
-    pub fn orc(&self) -> Option<&Orc> {
-        self.orc.as_ref()
     }
 
     /// Whether most functions set up a frame.
@@ -252,6 +237,14 @@ impl Image {
         }
         with > without
     }
+}
+
+/// The whole of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::Read {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// Symbols in code that are no functions: padding in front of them, and the compiler's labels.

@@ -1,15 +1,15 @@
 //! A boot watched from outside: the vCPU is interrupted at a fixed rate, and where it was is read from its registers
 //! and its stack. Nothing here runs unless a trace was asked for.
 //!
-//! The runner collects ([`collector`]) and writes what it saw ([`raw`]); whoever explains it has [`image`] for names.
+//! The runner collects a trace and writes it as [`raw::Trace`]; [`Image`] has the names to explain it by.
 
-pub mod collector;
-pub mod image;
+pub(crate) mod collector;
+pub(crate) mod image;
+pub mod kallsyms;
 pub mod raw;
-pub mod stamps;
-pub mod unwind;
+pub(crate) mod stamps;
+pub(crate) mod unwind;
 
-pub use collector::Collector;
 pub use image::Image;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The file of `jiffy run --trace`: one JSON object a line, one line a run.
 
 use crate::report::Report;
-use crate::stats::Stats;
+use crate::report::stats::Stats;
 use serde::{Deserialize, Serialize};
 
 /// The version of this layout; another one is not to be read.
@@ -27,7 +27,7 @@ pub enum How {
 pub struct Sample {
     /// Microseconds since the first `KVM_RUN`.
     pub us: f64,
-    /// Microseconds that the guest stood still for it: from the timer's end to the guest's going on.
+    /// Microseconds for which the sample stopped the guest: from the timer's signal to the next `KVM_RUN`.
     pub cost: f64,
     /// The instruction pointer.
     pub ip: u64,
@@ -102,7 +102,7 @@ pub struct Trace {
     pub callers: Vec<Vec<u64>>,
     /// What the kernel recorded of itself; empty for a kernel without `BOOT_TRACE`.
     pub stamps: Vec<Stamp>,
-    /// Records for which the kernel had no room.
+    /// Records that did not fit into the kernel's buffer.
     pub stamps_lost: u32,
     /// Exits to the runner, in the order of time.
     pub exits: Vec<Exit>,

@@ -2,10 +2,11 @@
 //!
 //! Layout: [`jiffy_abi::trace`]. The guest may have written anything there.
 
-use super::image::KERNEL_MAP;
 use super::raw::{Stamp, StampKind};
+use crate::base::bytes::{u32_at, u64_at};
+use crate::explain::symbols::Symbols;
+use crate::layout::KERNEL_MAP;
 use crate::memory::GuestMemory;
-use crate::symbols::Symbols;
 use jiffy_abi::trace as abi;
 use std::mem::{offset_of, size_of};
 
@@ -39,11 +40,11 @@ impl Scale {
     pub fn us(&self, tsc: u64) -> f64 {
         let ticks = self.last.tsc.wrapping_sub(self.first.tsc).max(1) as f64;
         let per_tick = (self.last.us - self.first.us) / ticks;
-        self.first.us + tsc.wrapping_sub(self.first.tsc) as i64 as f64 * per_tick
+        self.first.us + tsc.wrapping_sub(self.first.tsc).cast_signed() as f64 * per_tick
     }
 }
 
-/// The stamps, in the order of the buffer, and how many there was no room for; none for a kernel without them.
+/// The stamps, in the order of the buffer, and how many did not fit into it; none for a kernel without them.
 #[must_use]
 pub fn read(memory: &GuestMemory, symbols: &Symbols, scale: Scale) -> (Vec<Stamp>, u32) {
     try_read(memory, symbols, scale).unwrap_or_default()
@@ -99,7 +100,7 @@ fn stamp(memory: &GuestMemory, record: &[u8], scale: Scale) -> Option<Stamp> {
             String::new()
         },
         address: if mark { 0 } else { label },
-        value: u32_at(record, offset_of!(abi::boot_trace_record, value))? as i32,
+        value: u32_at(record, offset_of!(abi::boot_trace_record, value))?.cast_signed(),
     })
 }
 
@@ -117,12 +118,4 @@ fn name(memory: &GuestMemory, label: u64) -> Option<String> {
         }
     };
     Some(text.iter().map(plain).collect())
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }

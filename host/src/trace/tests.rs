@@ -5,9 +5,11 @@ use super::raw::How;
 use super::stamps::{self, Scale, Tick};
 use super::unwind::orc::Orc;
 use super::unwind::scan::Scanner;
-use super::unwind::{self, Stack, Start, Unwinder};
+use super::unwind::stack::MAX_FRAMES;
+use super::unwind::{Registers, Stack, Unwinder};
+use crate::explain::symbols::Symbols;
+use crate::layout::KERNEL_MAP;
 use crate::memory::{GuestMemory, Pages};
-use crate::symbols::Symbols;
 use jiffy_abi::trace as abi;
 use proptest::prelude::*;
 
@@ -91,14 +93,14 @@ fn early_code_is_named_by_its_link_address() {
 fn frame_pointers_are_followed_upwards_only() {
     let image = image(&["start", "middle", "leaf"], &[0x55, 0x48, 0x89, 0xe5]);
     assert!(image.frame_pointers());
-    let start = Start {
+    let start = Registers {
         ip: address(2, 20),
         sp: 0x1000,
         bp: 0x1010,
     };
     // At 0x1010 the frame of leaf, at 0x1020 that of middle, which points back to itself.
     let stack = bytes(&[0, 0, 0x1020, address(1, 32), 0x1020, address(0, 32)]);
-    let (chain, how) = Unwinder::new(image).callers(start, Stack::new(0x1000, &stack));
+    let (chain, how) = Unwinder::of_parts(image, None).callers(start, Stack::new(0x1000, &stack));
     assert_eq!(how, How::FramePointers);
     assert_eq!(chain, [address(1, 32), address(0, 32)]);
 }
@@ -121,7 +123,7 @@ fn orc_tables_lead_to_the_stacks_end() {
         (address(2, 0), orc_entry(24, CALL)),
     ]);
     let stack = bytes(&[7, 7, address(1, 32), 7, address(0, 32)]);
-    let start = Start {
+    let start = Registers {
         ip: address(2, 3),
         sp: 0x1000,
         bp: 0,
@@ -150,7 +152,7 @@ const SCALE: Scale = Scale {
 fn with_buffer(buffer: &[u8]) -> (GuestMemory, Symbols) {
     let memory = GuestMemory::new(8, Pages::Small).unwrap();
     memory.write(1 << 20, buffer).unwrap();
-    let symbols = Symbols::of([("boot_trace_buffer", super::image::KERNEL_MAP + (1 << 20))]);
+    let symbols = Symbols::of([("boot_trace_buffer", KERNEL_MAP + (1 << 20))]);
     (memory, symbols)
 }
 
@@ -166,7 +168,7 @@ fn header(capacity: u32, count: u32) -> Vec<u8> {
 fn stamps_are_read_as_the_kernel_wrote_them() {
     let mut buffer = header(3, 5);
     for (tsc, label, kind) in [
-        (1000_u64, super::image::KERNEL_MAP + 4096, 0_u64),
+        (1000_u64, KERNEL_MAP + 4096, 0_u64),
         (2000, 77, 1),
         (0, 77, 2),
     ] {
@@ -191,8 +193,8 @@ proptest! {
         let prologue: &[u8] = if framed { &[0x55, 0x48, 0x89, 0xe5] } else { &[] };
         let image = image(&["a", "b.cold", "b", "c"], prologue);
         let stack = bytes(&offsets.iter().map(|offset| CODE + offset).collect::<Vec<_>>());
-        let (chain, _) = Unwinder::new(image).callers(Start { ip: CODE + ip, sp, bp }, Stack::new(sp, &stack));
-        prop_assert!(chain.len() <= unwind::MAX_FRAMES);
+        let (chain, _) = Unwinder::of_parts(image, None).callers(Registers { ip: CODE + ip, sp, bp }, Stack::new(sp, &stack));
+        prop_assert!(chain.len() <= MAX_FRAMES);
     }
 
     #[test]
@@ -204,9 +206,9 @@ proptest! {
         let mut entries: Vec<_> = entries.into_iter().map(|(at, entry)| (CODE + at, entry)).collect();
         entries.sort();
         let words: Vec<u64> = offsets.iter().map(|offset| CODE + offset).chain(words).collect();
-        let start = Start { ip: CODE + ip, sp, bp };
+        let start = Registers { ip: CODE + ip, sp, bp };
         let (chain, _) = Orc::of(&entries).walk(&image, start, Stack::new(sp, &bytes(&words)));
-        prop_assert!(chain.len() <= unwind::MAX_FRAMES);
+        prop_assert!(chain.len() <= MAX_FRAMES);
     }
 
     #[test]

@@ -3,4 +3,3 @@
 pub(crate) mod kvm;
 pub(crate) mod lab;
 pub(crate) mod qemu;
-pub(crate) mod values;

@@ -10,7 +10,7 @@ fn cleared(queue: usize, at: u64, len: u32) -> [bool; 4] {
     let mut driver = Driver::new(5);
     driver.put(BUFFERS, &[0x55; 4 * PAGE as usize]);
     driver.request(queue, &[(at, len, true)]);
-    driver.ring(&mut Balloon).unwrap();
+    driver.notify(&mut Balloon).unwrap();
     assert_eq!(driver.used(queue), (1, 0));
     [0, 1, 2, 3].map(|number| {
         let page: [u8; PAGE as usize] = driver.get(BUFFERS + number * PAGE);
@@ -45,7 +45,7 @@ fn several_stretches_are_one_report() {
     driver.put(BUFFERS, &[0x55; 6 * PAGE as usize]);
     let stretch = |number: u64| (BUFFERS + number * PAGE, PAGE as u32, true);
     driver.request(2, &[stretch(0), stretch(2), stretch(5)]);
-    driver.ring(&mut Balloon).unwrap();
+    driver.notify(&mut Balloon).unwrap();
     for number in 0..6 {
         let [byte] = driver.get(BUFFERS + number * PAGE);
         assert_eq!(byte == 0, [0, 2, 5].contains(&number), "page {number}");

@@ -1,8 +1,8 @@
 //! A network card's packets, when the driver's room for them is less than they need.
 
 use super::{BUFFERS, Driver, LENGTH, WRITE, begin};
-use crate::devices::Device;
 use crate::devices::net::Net;
+use crate::devices::virtio::device::Device;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -33,7 +33,7 @@ fn a_packet_waits_for_all_of_its_room() {
     assert_eq!(driver.used(0), (0, 0), "half of the room");
     driver.descriptor(0, 1, (BUFFERS + 0x1000, 600, WRITE, 0));
     driver.offer(0, 1);
-    net.rung(&mut io).unwrap();
+    net.notified(&mut io).unwrap();
     assert_eq!(driver.used(0), (2, 400));
     assert_eq!(driver.get(BUFFERS + 10), [2, 0], "the header's num_buffers");
 }

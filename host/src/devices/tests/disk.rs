@@ -57,7 +57,7 @@ impl Bench {
         }
         parts.push((STATUS, 1, true));
         driver.request(0, &parts);
-        driver.ring(&mut self.block()).unwrap();
+        driver.notify(&mut self.block()).unwrap();
         let (count, len) = driver.used(0);
         assert_eq!(count, 1);
         let [status] = driver.get(STATUS);

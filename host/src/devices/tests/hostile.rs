@@ -1,10 +1,12 @@
 //! A driver that writes whatever it likes: each device serves it or gives up, and neither panics nor hangs nor touches
 //! what is not guest memory.
 
-use super::super::{balloon, block, console, entropy, mmio::Transport};
+use super::super::virtio::mmio::Transport;
+use super::super::{balloon, block, console, entropy};
 use super::{AVAILABLE, Driver, LENGTH, NEXT, TABLE, USED, WRITE, card, vsock};
-use crate::devices::Device;
-use crate::devices::interrupt::{Controller, Interrupt};
+use crate::devices::irqchip::Controller;
+use crate::devices::virtio::device::Device;
+use crate::devices::virtio::interrupt::Interrupt;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs::File;
@@ -28,8 +30,8 @@ fn device(kind: usize) -> Box<dyn Device> {
         2 => {
             let input = File::open("/dev/zero").unwrap();
             let output = File::options().write(true).open("/dev/null").unwrap();
-            let listens = Arc::new(AtomicBool::new(true));
-            Box::new(console::Console::new(input, output, &listens))
+            let guest_ready = Arc::new(AtomicBool::new(true));
+            Box::new(console::Console::new(input, output, &guest_ready))
         }
         3 => {
             // Its socket goes with the directory.
@@ -72,8 +74,8 @@ proptest! {
         features in any::<u64>(),
     ) {
         let mut device = device(kind);
-        let driver = Driver::new(device.queues().len());
-        for queue in 0..device.queues().len() {
+        let driver = Driver::new(device.queue_sizes().len());
+        for queue in 0..device.queue_sizes().len() {
             for (number, descriptor) in descriptors.iter().enumerate() {
                 driver.descriptor(queue, number as u16, *descriptor);
             }
@@ -85,10 +87,10 @@ proptest! {
         }
         driver.put(0x10_0000, &start);
         let mut io = driver.io(features);
-        let served = device.rung(&mut io).and_then(|()| device.polled(&mut io, &[]));
+        let served = device.notified(&mut io).and_then(|()| device.polled(&mut io, &[]));
         // What it returned, it had been given.
         if served.is_ok() {
-            for queue in 0..device.queues().len() {
+            for queue in 0..device.queue_sizes().len() {
                 prop_assert!(driver.used(queue).0 <= index);
             }
         }
@@ -129,7 +131,7 @@ fn a_chain_that_goes_round_ends_the_device() {
     driver.descriptor(0, 0, (0x10_0000, 16, NEXT, 1));
     driver.descriptor(0, 1, (0x10_0000, 16, NEXT, 0));
     driver.offer(0, 0);
-    let fault = driver.ring(&mut entropy::Entropy).unwrap_err();
+    let fault = driver.notify(&mut entropy::Entropy).unwrap_err();
     assert_eq!(
         fault.to_string(),
         "a descriptor chain is broken: it has no end"
@@ -141,7 +143,7 @@ fn a_buffer_outside_of_memory_ends_the_device() {
     for (at, len) in [((8 << 20) - 8, 16), (u64::MAX, 1), (0xd000_1000, 4)] {
         let mut driver = Driver::new(1);
         driver.request(0, &[(at, len, true)]);
-        let fault = driver.ring(&mut entropy::Entropy).unwrap_err();
+        let fault = driver.notify(&mut entropy::Entropy).unwrap_err();
         assert!(fault.to_string().contains("outside of memory"), "{fault}");
     }
 }
@@ -150,5 +152,5 @@ fn a_buffer_outside_of_memory_ends_the_device() {
 fn an_index_out_of_order_ends_the_device() {
     let driver = Driver::new(1);
     driver.put(Driver::part(0, AVAILABLE) + 2, &(LENGTH + 1).to_le_bytes());
-    assert!(driver.ring(&mut entropy::Entropy).is_err());
+    assert!(driver.notify(&mut entropy::Entropy).is_err());
 }

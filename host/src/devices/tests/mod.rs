@@ -6,13 +6,15 @@ mod disk;
 mod hostile;
 mod vsock;
 
-use super::interrupt::{Controller, Interrupt};
-use super::memory::View;
-use super::ring::{Fault, Ring};
-use super::worker::{Failure, Io};
-use super::{Config, Device};
+use super::irqchip::Controller;
+use super::virtio::device::Device;
+use super::virtio::interrupt::Interrupt;
+use super::virtio::io::Io;
+use super::virtio::memory::View;
+use super::virtio::queue::{Fault, Virtqueue};
 use crate::memory::{GuestMemory, Pages};
 use std::sync::Arc;
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueT};
 
 /// A queue of this length, its parts, and the pages where buffers may lie.
@@ -29,7 +31,7 @@ const WRITE: u16 = 2;
 
 /// A round of a device's thread begins.
 fn begin(io: &mut Io) {
-    io.rings.iter_mut().for_each(Ring::begin);
+    io.queues.iter_mut().for_each(Virtqueue::begin_round);
 }
 
 /// A driver's side: guest memory with one region of queue parts for each queue.
@@ -102,29 +104,28 @@ impl Driver {
 
     /// What the device's thread would have.
     fn io(&self, features: u64) -> Io {
-        let rings = (0..self.available.len()).map(|number| {
+        let queues = (0..self.available.len()).map(|number| {
             let mut queue = Queue::new(LENGTH).unwrap();
             queue.set_desc_table_address(Some(Self::part(number, TABLE) as u32), Some(0));
             queue.set_avail_ring_address(Some(Self::part(number, AVAILABLE) as u32), Some(0));
             queue.set_used_ring_address(Some(Self::part(number, USED) as u32), Some(0));
-            queue.set_event_idx(features & super::FEATURE_EVENT_IDX != 0);
+            queue.set_event_idx(features & 1 << VIRTIO_RING_F_EVENT_IDX != 0);
             queue.set_ready(true);
             assert!(queue.is_valid(&*self.view));
-            Ring::new(queue)
+            Virtqueue::new(queue)
         });
         let controller = Arc::new(Controller::new(None, None));
         Io {
-            view: self.view.clone(),
-            rings: rings.collect(),
+            memory: self.view.clone(),
+            queues: queues.collect(),
             interrupt: Interrupt::new(&controller, 5),
             features,
-            config: Arc::<Config>::default(),
-            fail: Failure::default(),
+            status: Arc::default(),
         }
     }
 
     /// Rings once, as a driver that has just started.
-    fn ring(&self, device: &mut dyn Device) -> Result<(), Fault> {
-        device.rung(&mut self.io(0))
+    fn notify(&self, device: &mut dyn Device) -> Result<(), Fault> {
+        device.notified(&mut self.io(0))
     }
 }

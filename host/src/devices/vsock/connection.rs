@@ -1,71 +1,71 @@
-//! What a connection's two sides have said to each other: who may send how much, and who is done (virtio 1.2,
-//! 5.10.6). It knows no socket and no queue.
+//! The state of a connection: credit and shutdown of both sides (virtio 1.2, 5.10.6). It knows no socket and no
+//! virtqueue.
 
 #[cfg(test)]
 mod tests;
 
 use super::packet::{
-    BOTH, CREDIT_REQUEST, CREDIT_UPDATE, Packet, RECEIVES, REQUEST, RESPONSE, RST, RW, SENDS,
-    SHUTDOWN,
+    CREDIT_REQUEST, CREDIT_UPDATE, Packet, REQUEST, RESPONSE, RST, RW, SHUTDOWN, SHUTDOWN_BOTH,
+    SHUTDOWN_RCV, SHUTDOWN_SEND,
 };
 
-/// How many bytes of a guest's are kept for a host's program that is slow to read them: as many as Linux keeps.
-pub(super) const BUFFER: u32 = 256 << 10;
+/// The buffer space for bytes that the socket has not taken yet: as much as Linux has.
+pub(super) const BUF_ALLOC: u32 = 256 << 10;
 
-/// The guest hears of new room when this much has been passed on since it last did.
-const NEWS: u32 = BUFFER / 4;
+/// The guest gets a credit update when this much has been forwarded since the last packet.
+const UPDATE_STEP: u32 = BUF_ALLOC / 4;
 
-/// What a packet of the guest's means for what stands behind the connection.
+/// What a packet from the guest means for the socket behind the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Received {
     /// Nothing.
     Nothing,
     /// The guest has accepted.
     Accepted,
-    /// There are bytes to pass on.
+    /// There are bytes to forward.
     Data,
     /// The guest sends no more, or receives no more.
-    Done,
+    Shutdown,
     /// The guest has ended the connection.
     Reset,
-    /// What cannot come now: the connection has to be ended.
-    Broken,
+    /// The packet is not allowed now: the connection has to be reset.
+    Invalid,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// What the guest is to be told first.
+    /// The operation that the guest is to get first.
     opening: Option<u16>,
     established: bool,
-    /// Flags of a shutdown: what the guest said, what the host's program did, and what of that the guest knows.
-    guest_done: u32,
-    host_done: u32,
-    host_done_told: u32,
-    /// The guest asked how much room there is.
-    asked: bool,
-    /// Bytes to the guest, modulo 2^32: sent, read there; and the room it has.
-    sent: u32,
-    guest_passed_on: u32,
-    guest_room: u32,
-    /// Bytes from the guest: received, passed on, and what of that the guest knows.
-    received: u32,
-    passed_on: u32,
-    passed_on_told: u32,
+    /// SHUTDOWN flags: the guest's; the socket's; and what of these the guest was sent.
+    peer_shutdown: u32,
+    own_shutdown: u32,
+    own_shutdown_sent: u32,
+    /// The guest sent a CREDIT_REQUEST.
+    credit_requested: bool,
+    /// Bytes to the guest, modulo 2^32: sent; forwarded there, by its last packet; and its buffer space.
+    tx_cnt: u32,
+    peer_fwd_cnt: u32,
+    peer_buf_alloc: u32,
+    /// Bytes from the guest, modulo 2^32: received; forwarded to the socket; and what of that the last packet said.
+    rx_cnt: u32,
+    fwd_cnt: u32,
+    last_fwd_cnt: u32,
 }
 
 impl Connection {
-    /// The guest asks for it and the host takes it.
+    /// The guest requested it, and the socket accepted.
     pub(super) fn accepted(request: &Packet) -> Self {
         Connection {
             established: true,
-            guest_room: request.room,
-            guest_passed_on: request.passed_on,
+            peer_buf_alloc: request.buf_alloc,
+            peer_fwd_cnt: request.fwd_cnt,
             ..Self::with(RESPONSE)
         }
     }
 
-    /// The host asks for it.
+    /// The host requests it.
     pub(super) fn requested() -> Self {
         Self::with(REQUEST)
     }
@@ -74,135 +74,137 @@ impl Connection {
         Connection {
             opening: Some(opening),
             established: false,
-            guest_done: 0,
-            host_done: 0,
-            host_done_told: 0,
-            asked: false,
-            sent: 0,
-            guest_passed_on: 0,
-            guest_room: 0,
-            received: 0,
-            passed_on: 0,
-            passed_on_told: 0,
+            peer_shutdown: 0,
+            own_shutdown: 0,
+            own_shutdown_sent: 0,
+            credit_requested: false,
+            tx_cnt: 0,
+            peer_fwd_cnt: 0,
+            peer_buf_alloc: 0,
+            rx_cnt: 0,
+            fwd_cnt: 0,
+            last_fwd_cnt: 0,
         }
     }
 
-    /// Takes what the guest says.
-    pub(super) fn hear(&mut self, packet: &Packet) -> Heard {
-        (self.guest_room, self.guest_passed_on) = (packet.room, packet.passed_on);
+    /// Takes a packet from the guest.
+    pub(super) fn receive(&mut self, packet: &Packet) -> Received {
+        (self.peer_buf_alloc, self.peer_fwd_cnt) = (packet.buf_alloc, packet.fwd_cnt);
         match packet.op {
-            // A guest that had said its last has only given up waiting for the answer: its bytes are still to arrive.
-            RST if self.guest_sends_no_more() && self.unread() > 0 => {
-                self.guest_done = BOTH;
-                Heard::Nothing
+            // A guest that had shut down sending gave up waiting for the answer: its bytes are still to be forwarded.
+            RST if self.peer_sends_no_more() && self.unread() > 0 => {
+                self.peer_shutdown = SHUTDOWN_BOTH;
+                Received::Nothing
             }
-            RST => Heard::Reset,
+            RST => Received::Reset,
             RESPONSE if !self.established && self.opening.is_none() => {
                 self.established = true;
-                Heard::Accepted
+                Received::Accepted
             }
-            _ if !self.established => Heard::Broken,
-            RW if !self.guest_sends_no_more() && packet.len <= BUFFER - self.unread() => {
-                self.received = self.received.wrapping_add(packet.len);
-                Heard::Data
+            _ if !self.established => Received::Invalid,
+            RW if !self.peer_sends_no_more() && packet.len <= BUF_ALLOC - self.unread() => {
+                self.rx_cnt = self.rx_cnt.wrapping_add(packet.len);
+                Received::Data
             }
             SHUTDOWN => {
-                self.guest_done |= packet.flags & BOTH;
-                Heard::Done
+                self.peer_shutdown |= packet.flags & SHUTDOWN_BOTH;
+                Received::Shutdown
             }
-            CREDIT_UPDATE => Heard::Nothing,
+            CREDIT_UPDATE => Received::Nothing,
             CREDIT_REQUEST => {
-                self.asked = true;
-                Heard::Nothing
+                self.credit_requested = true;
+                Received::Nothing
             }
-            _ => Heard::Broken,
+            _ => Received::Invalid,
         }
     }
 
-    /// Both sides have agreed to it.
+    /// Whether it was requested and accepted.
     pub(super) fn is_established(&self) -> bool {
         self.established
     }
 
-    /// Bytes of the guest's that were not passed on, at most [`BUFFER`].
+    /// Bytes from the guest that were not forwarded yet, at most [`BUF_ALLOC`].
     pub(super) fn unread(&self) -> u32 {
-        self.received.wrapping_sub(self.passed_on)
+        self.rx_cnt.wrapping_sub(self.fwd_cnt)
     }
 
-    /// So many bytes of the guest's were passed on; no more than are [`Connection::unread`].
-    pub(super) fn pass_on(&mut self, count: u32) {
-        self.passed_on = self.passed_on.wrapping_add(count.min(self.unread()));
+    /// So many bytes from the guest were forwarded; no more than are [`Connection::unread`].
+    pub(super) fn forwarded(&mut self, count: u32) {
+        self.fwd_cnt = self.fwd_cnt.wrapping_add(count.min(self.unread()));
     }
 
     /// How many bytes may be sent to the guest now.
-    pub(super) fn may_send(&self) -> u32 {
-        if !self.established || self.guest_receives_no_more() || self.host_sends_no_more() {
+    pub(super) fn credit(&self) -> u32 {
+        if !self.established || self.peer_receives_no_more() || self.host_sends_no_more() {
             return 0;
         }
-        let on_their_way = self.sent.wrapping_sub(self.guest_passed_on);
-        self.guest_room.saturating_sub(on_their_way)
+        let in_flight = self.tx_cnt.wrapping_sub(self.peer_fwd_cnt);
+        self.peer_buf_alloc.saturating_sub(in_flight)
     }
 
     /// So many bytes were sent to the guest.
-    pub(super) fn send(&mut self, count: u32) {
-        self.sent = self.sent.wrapping_add(count);
+    pub(super) fn sent(&mut self, count: u32) {
+        self.tx_cnt = self.tx_cnt.wrapping_add(count);
     }
 
-    /// The host's program sends no more, or receives no more, by the flags of a shutdown.
-    pub(super) fn end_host(&mut self, flags: u32) {
-        self.host_done |= flags;
+    /// The socket sends no more, or receives no more, by SHUTDOWN flags.
+    pub(super) fn shut_down(&mut self, flags: u32) {
+        self.own_shutdown |= flags;
     }
 
-    /// The host's program sends no more, and that was found out.
+    /// Whether the socket is known to send no more.
     pub(super) fn host_sends_no_more(&self) -> bool {
-        self.host_done & SENDS != 0
+        self.own_shutdown & SHUTDOWN_SEND != 0
     }
 
-    /// The guest sends no more.
-    pub(super) fn guest_sends_no_more(&self) -> bool {
-        self.guest_done & SENDS != 0
+    /// Whether the guest sends no more.
+    pub(super) fn peer_sends_no_more(&self) -> bool {
+        self.peer_shutdown & SHUTDOWN_SEND != 0
     }
 
-    /// The guest receives no more.
-    pub(super) fn guest_receives_no_more(&self) -> bool {
-        self.guest_done & RECEIVES != 0
+    /// Whether the guest receives no more.
+    pub(super) fn peer_receives_no_more(&self) -> bool {
+        self.peer_shutdown & SHUTDOWN_RCV != 0
     }
 
-    /// The guest is done with it, and all that it sent was passed on.
+    /// Whether the guest has shut down both ways, and everything from it was forwarded.
     pub(super) fn is_over(&self) -> bool {
-        self.guest_done == BOTH && self.unread() == 0
+        self.peer_shutdown == SHUTDOWN_BOTH && self.unread() == 0
     }
 
-    /// Whether the guest is to be told something, data aside.
-    pub(super) fn is_due(&self) -> bool {
-        self.due().is_some()
+    /// Whether there is a packet without data for the guest.
+    pub(super) fn has_control(&self) -> bool {
+        self.pending().is_some()
     }
 
-    /// What the guest is to be told next, as an operation and its flags.
-    pub(super) fn next(&mut self) -> Option<(u16, u32)> {
-        let (op, flags) = self.due()?;
+    /// The next packet without data for the guest, as an operation and its flags.
+    pub(super) fn next_control(&mut self) -> Option<(u16, u32)> {
+        let (op, flags) = self.pending()?;
         match op {
-            SHUTDOWN => self.host_done_told = flags,
-            CREDIT_UPDATE => self.asked = false,
+            SHUTDOWN => self.own_shutdown_sent = flags,
+            CREDIT_UPDATE => self.credit_requested = false,
             _ => self.opening = None,
         }
         Some((op, flags))
     }
 
-    fn due(&self) -> Option<(u16, u32)> {
-        let news = self.passed_on.wrapping_sub(self.passed_on_told) >= NEWS;
+    fn pending(&self) -> Option<(u16, u32)> {
+        let step = self.fwd_cnt.wrapping_sub(self.last_fwd_cnt) >= UPDATE_STEP;
         match self.opening {
             Some(op) => Some((op, 0)),
             None if !self.established => None,
-            None if self.host_done != self.host_done_told => Some((SHUTDOWN, self.host_done)),
-            None if self.asked || news => Some((CREDIT_UPDATE, 0)),
+            None if self.own_shutdown != self.own_shutdown_sent => {
+                Some((SHUTDOWN, self.own_shutdown))
+            }
+            None if self.credit_requested || step => Some((CREDIT_UPDATE, 0)),
             None => None,
         }
     }
 
-    /// Tells the guest, in a packet that is on its way, of the room that there is.
-    pub(super) fn stamp(&mut self, packet: &mut Packet) {
-        (packet.room, packet.passed_on) = (BUFFER, self.passed_on);
-        self.passed_on_told = self.passed_on;
+    /// Puts the buffer space and the forwarded bytes in a packet for the guest.
+    pub(super) fn set_credit(&mut self, packet: &mut Packet) {
+        (packet.buf_alloc, packet.fwd_cnt) = (BUF_ALLOC, self.fwd_cnt);
+        self.last_fwd_cnt = self.fwd_cnt;
     }
 }

@@ -1,9 +1,9 @@
-//! A connection and the Unix socket that stands behind it.
+//! A connection and its Unix socket.
 
-use super::super::buffers::Buffers;
-use super::super::ring::Fault;
-use super::connection::{Connection, Heard};
-use super::packet::{BOTH, HEADER, Packet, RECEIVES, RW, SENDS};
+use super::connection::{Connection, Received};
+use super::packet::{HEADER, Packet, RW, SHUTDOWN_BOTH, SHUTDOWN_RCV, SHUTDOWN_SEND};
+use crate::devices::virtio::buffers::Buffers;
+use crate::devices::virtio::queue::Fault;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind};
 pub(super) struct Link {
     stream: OwnedFd,
     state: Connection,
-    /// The guest's bytes that the socket has not taken; as many as the connection knows to be unread.
+    /// Bytes from the guest that the socket has not taken; as many as the connection counts as unread.
     backlog: VecDeque<u8>,
     /// The socket may have something to read.
     readable: bool,
@@ -25,7 +25,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Of a connection that has just begun.
+    /// For a connection that has just begun.
     pub(super) fn new(stream: OwnedFd, state: Connection) -> Self {
         Link {
             stream,
@@ -36,21 +36,21 @@ impl Link {
         }
     }
 
-    /// What it waits for; nothing of a socket that can only say again that it is gone.
+    /// What to poll for; nothing once the socket's other end is gone, which every poll would report again.
     pub(super) fn interest(&self) -> Option<PollFd<'_>> {
         let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, !self.readable && self.state.may_send() > 0);
+        flags.set(PollFlags::IN, !self.readable && self.state.credit() > 0);
         flags.set(PollFlags::OUT, !self.backlog.is_empty());
         (!self.hung_up).then(|| PollFd::new(&self.stream, flags))
     }
 
-    /// Something came of that.
+    /// The poll had these events.
     pub(super) fn polled(&mut self, events: PollFlags) {
         if events.intersects(PollFlags::HUP | PollFlags::ERR) {
             self.hung_up = true;
-            if self.state.host_sends_no_more() || self.state.guest_receives_no_more() {
-                // Nothing will be read any more, which would tell.
-                self.state.end_host(BOTH);
+            if self.state.host_sends_no_more() || self.state.peer_receives_no_more() {
+                // Nothing will be read any more, so no read finds the end.
+                self.state.shut_down(SHUTDOWN_BOTH);
             }
         }
         self.readable = true;
@@ -59,41 +59,41 @@ impl Link {
         }
     }
 
-    /// Whether there is no more to it: the guest has got or left everything, or the host did not wait for the guest.
+    /// Whether it is to be reset: both sides are done, or the host's program left before the guest accepted.
     pub(super) fn is_over(&self) -> bool {
         self.state.is_over() || self.hung_up && !self.state.is_established()
     }
 
-    /// Takes a packet of the guest's; false if that ends the connection, with an answer or without.
-    pub(super) fn hear(&mut self, packet: &Packet, data: Buffers<'_>, port: u32) -> bool {
-        match self.state.hear(packet) {
-            Heard::Nothing => {}
-            // The socket is new, so that it takes this much, or nobody reads it.
-            Heard::Accepted => {
+    /// Takes a packet from the guest; false if the connection is to be removed.
+    pub(super) fn receive(&mut self, packet: &Packet, data: Buffers<'_>, port: u32) -> bool {
+        match self.state.receive(packet) {
+            Received::Nothing => {}
+            // The socket is new, so it takes this much, unless nobody reads it.
+            Received::Accepted => {
                 let _ = rustix::io::write(&self.stream, format!("OK {port}\n").as_bytes());
             }
-            Heard::Data => self.pass_on(data),
-            Heard::Done => {
-                if self.state.guest_receives_no_more() {
+            Received::Data => self.forward(data),
+            Received::Shutdown => {
+                if self.state.peer_receives_no_more() {
                     let _ = shutdown(&self.stream, Shutdown::Read);
                 }
-                self.end_output();
+                self.shut_down_stream();
             }
-            Heard::Reset | Heard::Broken => return false,
+            Received::Reset | Received::Invalid => return false,
         }
         true
     }
 
-    /// Passes the guest's bytes on, and keeps what the socket does not take now.
-    fn pass_on(&mut self, mut data: Buffers<'_>) {
+    /// Forwards the guest's bytes, and keeps what the socket does not take now.
+    fn forward(&mut self, mut data: Buffers<'_>) {
         if self.backlog.is_empty() {
             match data.send(&self.stream) {
                 Ok(sent) => {
-                    self.state.pass_on(sent as u32);
+                    self.state.forwarded(sent as u32);
                     data.take(sent);
                 }
-                Err(error) if is_for_now(&error) => {}
-                Err(_) => return self.lose_reader(data.len()),
+                Err(error) if is_temporary(&error) => {}
+                Err(_) => return self.reader_gone(data.len()),
             }
         }
         let mut rest = vec![0; data.len()];
@@ -106,54 +106,54 @@ impl Link {
             match rustix::io::write(&self.stream, self.backlog.as_slices().0) {
                 Ok(written) => {
                     self.backlog.drain(..written);
-                    self.state.pass_on(written as u32);
+                    self.state.forwarded(written as u32);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                Err(_) => return self.lose_reader(self.backlog.len()),
+                Err(_) => return self.reader_gone(self.backlog.len()),
             }
         }
-        self.end_output();
+        self.shut_down_stream();
     }
 
-    /// Nobody reads what the guest sends: what it has sent counts as read.
-    fn lose_reader(&mut self, unread: usize) {
+    /// Nobody reads what the guest sends: what it has sent counts as forwarded.
+    fn reader_gone(&mut self, unread: usize) {
         self.backlog = VecDeque::new();
-        self.state.pass_on(unread as u32);
-        self.state.end_host(RECEIVES);
+        self.state.forwarded(unread as u32);
+        self.state.shut_down(SHUTDOWN_RCV);
     }
 
-    /// Says that the guest sends no more, once all that it sent is said.
-    fn end_output(&self) {
-        if self.state.guest_sends_no_more() && self.backlog.is_empty() {
+    /// Shuts the socket down for writing, once the guest sends no more and everything is forwarded.
+    fn shut_down_stream(&self) {
+        if self.state.peer_sends_no_more() && self.backlog.is_empty() {
             let _ = shutdown(&self.stream, Shutdown::Write);
         }
     }
 
-    /// Whether it has something for the guest.
-    pub(super) fn speaks(&self) -> bool {
-        self.state.is_due() || self.readable && self.state.may_send() > 0
+    /// Whether it has a packet for the guest.
+    pub(super) fn has_packet(&self) -> bool {
+        self.state.has_control() || self.readable && self.state.credit() > 0
     }
 
-    /// Writes a packet for the guest into its room, as an answer from `packet`'s sender; gives its length, or none if
-    /// there was nothing to say after all.
+    /// Writes a packet for the guest, whose addresses `packet` has, into its buffers; returns its length, or `None` if
+    /// there was nothing to send after all.
     ///
     /// # Errors
-    /// [`Fault::Chain`] if the room is none.
-    pub(super) fn say(
+    /// [`Fault::Chain`] if the buffers are too small.
+    pub(super) fn write_packet(
         &mut self,
         mut packet: Packet,
-        mut room: Buffers<'_>,
+        mut buffers: Buffers<'_>,
     ) -> Result<Option<u32>, Fault> {
-        let none = Fault::Chain("there is no room for a packet");
-        let Some(mut header) = room.take(HEADER) else {
+        let none = Fault::Chain("its buffers are too small for a packet");
+        let Some(mut header) = buffers.take(HEADER) else {
             return Err(none);
         };
-        if let Some((op, flags)) = self.state.next() {
+        if let Some((op, flags)) = self.state.next_control() {
             (packet.op, packet.flags) = (op, flags);
         } else {
-            let most = room.len().min(self.state.may_send() as usize);
-            let Some(data) = room.take(most).filter(|data| !data.is_empty()) else {
+            let most = buffers.len().min(self.state.credit() as usize);
+            let Some(data) = buffers.take(most).filter(|data| !data.is_empty()) else {
                 return Err(none);
             };
             match self.read(&data) {
@@ -161,7 +161,7 @@ impl Link {
                 len => (packet.op, packet.len) = (RW, len),
             }
         }
-        self.state.stamp(&mut packet);
+        self.state.set_credit(&mut packet);
         header.write(&packet.bytes());
         Ok(Some(HEADER as u32 + packet.len))
     }
@@ -170,18 +170,18 @@ impl Link {
     fn read(&mut self, into: &Buffers<'_>) -> u32 {
         match into.receive(&self.stream) {
             Ok(read @ 1..) => {
-                self.state.send(read as u32);
+                self.state.sent(read as u32);
                 return read as u32;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-            Ok(_) if !self.hung_up => self.state.end_host(SENDS),
-            Ok(_) | Err(_) => self.state.end_host(BOTH),
+            Ok(_) if !self.hung_up => self.state.shut_down(SHUTDOWN_SEND),
+            Ok(_) | Err(_) => self.state.shut_down(SHUTDOWN_BOTH),
         }
         0
     }
 }
 
-fn is_for_now(error: &io::Error) -> bool {
+fn is_temporary(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -1,6 +1,6 @@
 //! Sockets between guest and host without a network (virtio 1.2, 5.10): streams, on Unix sockets of the host.
 //!
-//! A guest makes the host keep no more than so many connections, so many bytes of each, and so many refusals.
+//! What a guest makes the host keep is bounded: the number of connections, the bytes of each, and the RST packets.
 
 mod connection;
 mod link;
@@ -8,34 +8,36 @@ mod packet;
 mod socket;
 mod table;
 
-use super::ring::{Chain, Fault};
-use super::worker::Io;
-use super::{Config, Device};
+use super::virtio::config::Config;
+use super::virtio::device::Device;
+use super::virtio::io::Io;
+use super::virtio::queue::{Chain, Fault};
+use crate::confine::seccomp::Filter;
 use crate::error::{Error, Result};
-use crate::seccomp::Filter;
 use packet::Packet;
 use rustix::event::{PollFd, PollFlags};
 use socket::Socket;
 use std::path::PathBuf;
 use std::sync::Arc;
 use table::{Source, Table};
+use virtio_bindings::virtio_ids::VIRTIO_ID_VSOCK;
 
-/// Feature: streams.
+/// Feature bit: streams (`VIRTIO_VSOCK_F_STREAM`).
 const FEATURE_STREAM: u64 = 1 << 0;
 
-/// Queues by number, and their lengths. The third is for news of a migration, of which there are none.
-const RECEIVE: usize = 0;
-const TRANSMIT: usize = 1;
-const QUEUE: u16 = 256;
+/// The virtqueues' indices, and their sizes. The third is for events, of which there are none.
+const RX: usize = 0;
+const TX: usize = 1;
+const QUEUE_SIZE: u16 = 256;
 
 /// Sockets to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sockets {
-    /// The guest's address: 3 to 2^32 - 2.
+    /// The guest's CID: 3 to 2^32 - 2.
     pub cid: u32,
-    /// Where the host's programs connect to; with `_port` behind it, where they listen.
+    /// Where programs of the host connect to; with `_port` appended, where they listen.
     pub path: PathBuf,
-    /// What will be the root when the guest runs, if it is another: the path is in there.
+    /// The root by the time that the guest runs, if it is another: the path must be in there.
     pub jail: Option<PathBuf>,
 }
 
@@ -47,7 +49,7 @@ pub struct Vsock {
 }
 
 impl Vsock {
-    /// Listens for the host's programs.
+    /// Listens for programs of the host.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -55,7 +57,7 @@ impl Vsock {
         let cid = sockets.cid;
         if !(3..u32::MAX).contains(&cid) {
             return Err(Error::Device(format!(
-                "--vsock cid={cid}: a guest's address is 3 to 4294967294"
+                "--vsock cid={cid}: a guest's CID is 3 to 4294967294"
             )));
         }
         let socket = Socket::listen(&sockets.path, sockets.jail.as_deref())?;
@@ -65,41 +67,41 @@ impl Vsock {
         })
     }
 
-    /// Takes a packet of the guest's.
-    fn hear(&mut self, mut chain: Chain<'_>) -> std::result::Result<u32, Fault> {
+    /// Takes a packet from the guest.
+    fn receive(&mut self, mut chain: Chain<'_>) -> std::result::Result<u32, Fault> {
         let header = chain.readable.array();
         let packet = header
             .map(Packet::parse)
             .ok_or(Fault::Chain("a packet has no header"))?;
         let data = chain.readable.take(packet.len as usize);
         let data = data.ok_or(Fault::Chain("a packet is shorter than it says"))?;
-        self.table.hear(&packet, data);
+        self.table.receive(&packet, data);
         Ok(0)
     }
 
-    /// Tells the guest all that there is to say, or as much as it has room for.
-    fn speak(&mut self, io: &mut Io) -> std::result::Result<(), Fault> {
-        let (view, ring) = (&io.view, &mut io.rings[RECEIVE]);
-        while self.table.speaks() {
-            let Some(chain) = ring.pop(view)? else {
-                if ring.rearm(view)? {
+    /// Sends the guest all packets that there are, or as many as it has buffers for.
+    fn send(&mut self, io: &mut Io) -> std::result::Result<(), Fault> {
+        let (memory, queue) = (&io.memory, &mut io.queues[RX]);
+        while self.table.has_packet() {
+            let Some(chain) = queue.pop(memory)? else {
+                if queue.enable_notification(memory)? {
                     continue;
                 }
                 break;
             };
             let head = chain.head();
-            match self.table.say(chain.writable)? {
-                Some(len) => ring.push(view, head, len)?,
-                None => ring.undo_pop(),
+            match self.table.write_packet(chain.writable)? {
+                Some(len) => queue.add_used(memory, head, len)?,
+                None => queue.undo_pop(),
             }
         }
-        ring.signal(view, &io.interrupt)
+        queue.notify_driver(memory, &io.interrupt)
     }
 }
 
 impl Device for Vsock {
-    fn kind(&self) -> u32 {
-        19
+    fn id(&self) -> u32 {
+        VIRTIO_ID_VSOCK
     }
 
     fn name(&self) -> &'static str {
@@ -110,35 +112,35 @@ impl Device for Vsock {
         FEATURE_STREAM
     }
 
-    fn queues(&self) -> &'static [u16] {
-        &[QUEUE, QUEUE, 16]
+    fn queue_sizes(&self) -> &'static [u16] {
+        &[QUEUE_SIZE, QUEUE_SIZE, 16]
     }
 
     fn config(&self) -> Arc<Config> {
         Config::new(u64::from(self.cid).to_le_bytes().to_vec())
     }
 
-    fn rung(&mut self, io: &mut Io) -> std::result::Result<(), Fault> {
-        io.rings[TRANSMIT].serve(&io.view, &io.interrupt, |chain| self.hear(chain))?;
-        self.speak(io)
+    fn notified(&mut self, io: &mut Io) -> std::result::Result<(), Fault> {
+        io.queues[TX].serve(&io.memory, &io.interrupt, |chain| self.receive(chain))?;
+        self.send(io)
     }
 
     fn sources(&self) -> Vec<PollFd<'_>> {
-        self.table.watched().map(|(_, interest)| interest).collect()
+        self.table.sources().map(|(_, interest)| interest).collect()
     }
 
     fn polled(&mut self, io: &mut Io, events: &[PollFlags]) -> std::result::Result<(), Fault> {
-        let woken: Vec<(Source, PollFlags)> = self
+        let ready: Vec<(Source, PollFlags)> = self
             .table
-            .watched()
+            .sources()
             .zip(events)
             .filter(|(_, events)| !events.is_empty())
             .map(|((source, _), events)| (source, *events))
             .collect();
-        for (source, events) in woken {
+        for (source, events) in ready {
             self.table.polled(source, events);
         }
-        self.speak(io)
+        self.send(io)
     }
 
     fn filter(&self) -> Filter {

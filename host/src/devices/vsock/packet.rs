@@ -1,12 +1,14 @@
-//! A packet's header (virtio 1.2, 5.10.6). All that it says is the guest's word.
+//! A packet's header (virtio 1.2, 5.10.6). The guest may have written anything there.
 
-/// Its length in bytes.
+use crate::base::bytes::{u16_at, u32_at, u64_at};
+
+/// Its size in bytes.
 pub(super) const HEADER: usize = 44;
 
-/// The host's address.
-pub(super) const HOST: u64 = 2;
+/// The host's CID.
+pub(super) const HOST_CID: u64 = libc::VMADDR_CID_HOST as u64;
 
-/// The type of a stream's packets, the only one there is.
+/// The socket type of streams, the only one that is offered.
 pub(super) const STREAM: u16 = 1;
 
 /// Operations.
@@ -18,14 +20,14 @@ pub(super) const RW: u16 = 5;
 pub(super) const CREDIT_UPDATE: u16 = 6;
 pub(super) const CREDIT_REQUEST: u16 = 7;
 
-/// Flags of a shutdown: the sender receives no more, sends no more.
-pub(super) const RECEIVES: u32 = 1;
-pub(super) const SENDS: u32 = 2;
-pub(super) const BOTH: u32 = RECEIVES | SENDS;
+/// Flags of SHUTDOWN: the sender receives no more, sends no more.
+pub(super) const SHUTDOWN_RCV: u32 = 1;
+pub(super) const SHUTDOWN_SEND: u32 = 2;
+pub(super) const SHUTDOWN_BOTH: u32 = SHUTDOWN_RCV | SHUTDOWN_SEND;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct Endpoint {
     pub(super) cid: u64,
     pub(super) port: u32,
 }
@@ -33,66 +35,66 @@ pub(super) struct End {
 /// A header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Packet {
-    pub(super) from: End,
-    pub(super) to: End,
+    pub(super) src: Endpoint,
+    pub(super) dst: Endpoint,
     /// Bytes of data behind the header.
     pub(super) len: u32,
-    pub(super) kind: u16,
+    pub(super) socket_type: u16,
     pub(super) op: u16,
     pub(super) flags: u32,
-    /// How many bytes its sender keeps for a reader that is slow.
-    pub(super) room: u32,
-    /// How many bytes its sender has passed on since the connection began, modulo 2^32.
-    pub(super) passed_on: u32,
+    /// The sender's buffer space in bytes.
+    pub(super) buf_alloc: u32,
+    /// How many bytes the sender has forwarded since the connection began, modulo 2^32.
+    pub(super) fwd_cnt: u32,
 }
 
 impl Packet {
-    /// Of its bytes.
+    /// Reads a header.
     pub(super) fn parse(bytes: [u8; HEADER]) -> Self {
-        let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let word = |at: usize| u32::from(half(at)) | u32::from(half(at + 2)) << 16;
-        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        let half = |at| u16_at(&bytes, at).unwrap_or_default();
+        let word = |at| u32_at(&bytes, at).unwrap_or_default();
+        let long = |at| u64_at(&bytes, at).unwrap_or_default();
         Packet {
-            from: End {
+            src: Endpoint {
                 cid: long(0),
                 port: word(16),
             },
-            to: End {
+            dst: Endpoint {
                 cid: long(8),
                 port: word(20),
             },
             len: word(24),
-            kind: half(28),
+            socket_type: half(28),
             op: half(30),
             flags: word(32),
-            room: word(36),
-            passed_on: word(40),
+            buf_alloc: word(36),
+            fwd_cnt: word(40),
         }
     }
 
-    /// Its bytes.
+    /// The header as bytes.
     pub(super) fn bytes(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-        put(0, &self.from.cid.to_le_bytes());
-        put(8, &self.to.cid.to_le_bytes());
-        put(16, &self.from.port.to_le_bytes());
-        put(20, &self.to.port.to_le_bytes());
+        put(0, &self.src.cid.to_le_bytes());
+        put(8, &self.dst.cid.to_le_bytes());
+        put(16, &self.src.port.to_le_bytes());
+        put(20, &self.dst.port.to_le_bytes());
         put(24, &self.len.to_le_bytes());
-        put(28, &self.kind.to_le_bytes());
+        put(28, &self.socket_type.to_le_bytes());
         put(30, &self.op.to_le_bytes());
         put(32, &self.flags.to_le_bytes());
-        put(36, &self.room.to_le_bytes());
-        put(40, &self.passed_on.to_le_bytes());
+        put(36, &self.buf_alloc.to_le_bytes());
+        put(40, &self.fwd_cnt.to_le_bytes());
         bytes
     }
 
-    /// The answer to a packet for which there is no connection.
-    pub(super) fn refusal(&self) -> Self {
+    /// The answer dst a packet for which there is no connection.
+    pub(super) fn reset(&self) -> Self {
         Packet {
-            from: self.to,
-            to: self.from,
-            kind: self.kind,
+            src: self.dst,
+            dst: self.src,
+            socket_type: self.socket_type,
             op: RST,
             ..Packet::default()
         }
@@ -112,14 +114,14 @@ mod tests {
         }
         (bytes[32], bytes[39], bytes[40]) = (3, 0x80, 9);
         let packet = Packet {
-            from: End { cid: 3, port: 4 },
-            to: End { cid: 2, port: 1024 },
+            src: Endpoint { cid: 3, port: 4 },
+            dst: Endpoint { cid: 2, port: 1024 },
             len: 5,
-            kind: STREAM,
+            socket_type: STREAM,
             op: CREDIT_REQUEST,
-            flags: BOTH,
-            room: 1 << 31,
-            passed_on: 9,
+            flags: SHUTDOWN_BOTH,
+            buf_alloc: 1 << 31,
+            fwd_cnt: 9,
         };
         assert_eq!(Packet::parse(bytes), packet);
     }

@@ -1,6 +1,5 @@
-//! The host's side of connections: Unix sockets, by the convention that Firecracker made. A program that wants a port
-//! of the guest's connects to PATH and says `CONNECT port`; the guest's connection to a port of the host's goes to
-//! `PATH_port`.
+//! The host's side of connections: Unix sockets, by the convention of Firecracker. A program that wants a port of the guest
+//! connects to PATH and writes `CONNECT port`; a guest's connection to a port of the host goes to `PATH_port`.
 
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags};
@@ -15,17 +14,17 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How many programs may wait to be accepted.
-const WAITING: i32 = 64;
+/// How many programs may wait to be accepted (listen(2)).
+const BACKLOG: i32 = 64;
 
-/// The longest first line.
+/// The length of the longest first line.
 const LINE: usize = "CONNECT 4294967295\n".len();
 
 /// The socket that programs of the host connect to; removed when dropped.
 #[derive(Debug)]
 pub(super) struct Socket {
     listener: OwnedFd,
-    /// Where it is, wherever the root is by then; and its name there.
+    /// The directory of its path, which the jail does not change; and its name there.
     directory: OwnedFd,
     name: OsString,
     /// Its path, as the device's thread sees it.
@@ -55,7 +54,7 @@ impl Socket {
             Some(jail) => inside(above, jail).map_err(failed)?.join(name),
             None => path.to_owned(),
         };
-        // Every port's own socket has a longer name.
+        // The sockets of ports have longer names.
         SocketAddrUnix::new(numbered(&seen, u32::MAX)).map_err(failed)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = open(above, flags, Mode::empty()).map_err(failed)?;
@@ -68,22 +67,22 @@ impl Socket {
             name: name.to_owned(),
             path: seen,
         };
-        listen(&socket.listener, WAITING).map_err(failed)?;
+        listen(&socket.listener, BACKLOG).map_err(failed)?;
         Ok(socket)
     }
 
-    /// Becomes readable when somebody connects.
+    /// What to poll for programs that connect.
     pub(super) fn interest(&self) -> PollFd<'_> {
         PollFd::new(&self.listener, PollFlags::IN)
     }
 
-    /// Somebody who has connected.
+    /// Accepts a program that has connected.
     ///
     /// # Errors
-    /// `EAGAIN` if there is nobody, `EMFILE` and others if there is no room for anybody.
-    pub(super) fn accept(&self) -> std::result::Result<Greeting, Errno> {
+    /// `EAGAIN` if there is none, `EMFILE` and others if there are no resources for one.
+    pub(super) fn accept(&self) -> std::result::Result<Handshake, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        Ok(Greeting {
+        Ok(Handshake {
             stream: accept_with(&self.listener, flags)?,
             line: Vec::new(),
         })
@@ -93,7 +92,7 @@ impl Socket {
     pub(super) fn connect(&self, port: u32) -> Option<OwnedFd> {
         let address = SocketAddrUnix::new(numbered(&self.path, port)).ok()?;
         let stream = stream().ok()?;
-        // One that has no place for another in its queue refuses too.
+        // A program whose backlog is full refuses too.
         connect(&stream, &address).ok()?;
         Some(stream)
     }
@@ -101,7 +100,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // What is not there any more, or not ours to remove, stays as it is.
+        // It fails for a socket that is gone, or that the jail does not let us remove.
         let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
     }
 }
@@ -128,48 +127,48 @@ fn numbered(path: &Path, port: u32) -> OsString {
     name
 }
 
-/// A program that has connected and not yet said which port it wants.
+/// A program that has connected and not yet named a port.
 #[derive(Debug)]
-pub(super) struct Greeting {
+pub(super) struct Handshake {
     stream: OwnedFd,
     line: Vec<u8>,
 }
 
-/// What a program has said.
+/// How far a handshake is.
 #[derive(Debug)]
-pub(super) enum Greeted {
-    /// Not yet all.
-    Waits(Greeting),
-    /// The port of the guest that it wants.
-    Wants(OwnedFd, u32),
-    /// Nothing that can be understood.
-    Nonsense,
+pub(super) enum Progress {
+    /// The line is not complete.
+    Pending(Handshake),
+    /// The program wants this port of the guest.
+    Connect(OwnedFd, u32),
+    /// This is no handshake, or the program is gone.
+    Invalid,
 }
 
-impl Greeting {
-    /// Becomes readable when the program says something.
+impl Handshake {
+    /// What to poll for the program's line.
     pub(super) fn interest(&self) -> PollFd<'_> {
         PollFd::new(&self.stream, PollFlags::IN)
     }
 
-    /// Reads on, and not past the line's end: what follows is the guest's.
-    pub(super) fn read(mut self) -> Greeted {
+    /// Reads on, but not past the end of the line: what follows is for the guest.
+    pub(super) fn read(mut self) -> Progress {
         let mut byte = [0];
         while self.line.len() < LINE {
             match rustix::io::read(&self.stream, &mut byte) {
                 Ok(1..) => self.line.push(byte[0]),
                 Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => return Greeted::Waits(self),
+                Err(Errno::AGAIN) => return Progress::Pending(self),
                 Ok(0) | Err(_) => break,
             }
             if byte[0] == b'\n' {
                 return match port(&self.line) {
-                    Some(port) => Greeted::Wants(self.stream, port),
-                    None => Greeted::Nonsense,
+                    Some(port) => Progress::Connect(self.stream, port),
+                    None => Progress::Invalid,
                 };
             }
         }
-        Greeted::Nonsense
+        Progress::Invalid
     }
 }
 

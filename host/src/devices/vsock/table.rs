@@ -1,33 +1,33 @@
-//! The connections between a guest and its host, and those that are about to be.
+//! The connections between a guest and its host, and the handshakes of those that the host requests.
 
-use super::super::buffers::Buffers;
-use super::super::ring::Fault;
 use super::connection::Connection;
 use super::link::Link;
-use super::packet::{End, HEADER, HOST, Packet, REQUEST, RST, STREAM};
-use super::socket::{Greeted, Greeting, Socket};
+use super::packet::{Endpoint, HEADER, HOST_CID, Packet, REQUEST, RST, STREAM};
+use super::socket::{Handshake, Progress, Socket};
+use crate::devices::virtio::buffers::Buffers;
+use crate::devices::virtio::queue::Fault;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 
-/// The most connections at once, those that are not established among them.
-const MOST: usize = 128;
+/// The most connections at once, including those that are not established.
+const MAX_CONNECTIONS: usize = 128;
 
-/// The most refusals that wait for room; more are not sent.
-const REFUSALS: usize = 256;
+/// The most RST packets that wait for the guest's buffers; more are dropped.
+const MAX_RESETS: usize = 256;
 
-/// The first of the host's ports for connections that the host asks for.
+/// The host's first port for connections that the host requests.
 const FIRST_PORT: u32 = 1 << 30;
 
 /// The host's port and the guest's.
 type Ports = (u32, u32);
 
-/// What the device waits for.
+/// What the device polls.
 pub(super) enum Source {
     Socket,
-    Greeting(u32),
+    Handshake(u32),
     Link(Ports),
 }
 
@@ -36,169 +36,170 @@ pub(super) enum Source {
 pub(super) struct Table {
     cid: u64,
     socket: Socket,
-    /// There are no descriptors for another connection, until something changes.
-    deaf: bool,
-    /// By the port of the host's that they will have.
-    greetings: BTreeMap<u32, Greeting>,
+    /// There are no descriptors to accept another connection, until something changes.
+    accept_paused: bool,
+    /// By the host's port that they will have.
+    handshakes: BTreeMap<u32, Handshake>,
     links: BTreeMap<Ports, Link>,
-    refusals: VecDeque<Packet>,
+    resets: VecDeque<Packet>,
     next_port: u32,
-    /// Who spoke last, so that all have their turns.
+    /// The link that sent last, so that all get their turns.
     last: Ports,
 }
 
 impl Table {
-    /// None yet, for a guest with this address.
+    /// An empty table, for a guest with this CID.
     pub(super) fn new(cid: u32, socket: Socket) -> Self {
         Table {
             cid: cid.into(),
             socket,
-            deaf: false,
-            greetings: BTreeMap::new(),
+            accept_paused: false,
+            handshakes: BTreeMap::new(),
             links: BTreeMap::new(),
-            refusals: VecDeque::new(),
+            resets: VecDeque::new(),
             next_port: FIRST_PORT,
             last: (0, 0),
         }
     }
 
     fn is_full(&self) -> bool {
-        self.greetings.len() + self.links.len() >= MOST
+        self.handshakes.len() + self.links.len() >= MAX_CONNECTIONS
     }
 
-    /// What it waits for, always in the same order while nothing changes.
-    pub(super) fn watched(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
-        let listens = !self.is_full() && !self.deaf;
+    /// What to poll, in the same order while nothing changes.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
+        let listens = !self.is_full() && !self.accept_paused;
         let socket = listens.then(|| (Source::Socket, self.socket.interest()));
-        let greetings = self.greetings.iter();
-        let greetings = greetings.map(|(port, one)| (Source::Greeting(*port), one.interest()));
+        let handshakes = self.handshakes.iter();
+        let handshakes = handshakes.map(|(port, one)| (Source::Handshake(*port), one.interest()));
         let links = self.links.iter();
         let links =
             links.filter_map(|(ports, link)| Some((Source::Link(*ports), link.interest()?)));
-        socket.into_iter().chain(greetings).chain(links)
+        socket.into_iter().chain(handshakes).chain(links)
     }
 
-    /// Somebody on the host has connected, and is to say where to. Those who come while this serves others wait.
+    /// Accepts programs that have connected. Those that come meanwhile wait for the next call.
     fn accept(&mut self) {
-        for _ in 0..MOST {
+        for _ in 0..MAX_CONNECTIONS {
             if self.is_full() {
                 break;
             }
             match self.socket.accept() {
-                Ok(greeting) => {
+                Ok(handshake) => {
                     let port = self.free_port();
-                    self.greet(port, greeting);
+                    self.proceed(port, handshake);
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => {
-                    self.deaf = errno != Errno::AGAIN;
+                    self.accept_paused = errno != Errno::AGAIN;
                     break;
                 }
             }
         }
     }
 
-    /// A port of the host's that no connection has.
+    /// A host's port that no connection has.
     fn free_port(&mut self) -> u32 {
         loop {
             let port = self.next_port;
             self.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
             let mut linked = self.links.range((port, 0)..=(port, u32::MAX));
-            if !self.greetings.contains_key(&port) && linked.next().is_none() {
+            if !self.handshakes.contains_key(&port) && linked.next().is_none() {
                 return port;
             }
         }
     }
 
-    fn greet(&mut self, port: u32, greeting: Greeting) {
-        match greeting.read() {
-            Greeted::Waits(greeting) => {
-                self.greetings.insert(port, greeting);
+    fn proceed(&mut self, port: u32, handshake: Handshake) {
+        match handshake.read() {
+            Progress::Pending(handshake) => {
+                self.handshakes.insert(port, handshake);
             }
-            Greeted::Wants(stream, wanted) => {
+            Progress::Connect(stream, wanted) => {
                 let link = Link::new(stream, Connection::requested());
                 self.links.insert((port, wanted), link);
             }
-            Greeted::Nonsense => {}
+            Progress::Invalid => {}
         }
     }
 
-    /// Takes a packet of the guest's, with the data behind it.
-    pub(super) fn hear(&mut self, packet: &Packet, data: Buffers<'_>) {
-        self.deaf = false;
-        // Who says to be somebody else gets no answer.
-        if packet.from.cid != self.cid {
+    /// Takes a packet from the guest, with its data.
+    pub(super) fn receive(&mut self, packet: &Packet, data: Buffers<'_>) {
+        self.accept_paused = false;
+        // A packet in the name of another CID gets no answer.
+        if packet.src.cid != self.cid {
             return;
         }
-        let ports = (packet.to.port, packet.from.port);
-        if packet.to.cid != HOST || packet.kind != STREAM {
-            self.refuse(packet);
+        let ports = (packet.dst.port, packet.src.port);
+        if packet.dst.cid != HOST_CID || packet.socket_type != STREAM {
+            self.answer_reset(packet);
         } else if let Some(link) = self.links.get_mut(&ports) {
-            if !link.hear(packet, data, ports.0) {
+            if !link.receive(packet, data, ports.0) {
                 self.links.remove(&ports);
-                self.refuse(packet);
+                self.answer_reset(packet);
             } else if link.is_over() {
-                self.end(ports);
+                self.reset(ports);
             }
-        } else if let Some(stream) = self.answer(packet) {
+        } else if let Some(stream) = self.connect(packet) {
             let link = Link::new(stream, Connection::accepted(packet));
             self.links.insert(ports, link);
         } else {
-            self.refuse(packet);
+            self.answer_reset(packet);
         }
     }
 
-    /// What stands behind a connection that the guest asks for.
-    fn answer(&self, packet: &Packet) -> Option<OwnedFd> {
+    /// The socket for a connection that the guest requests.
+    fn connect(&self, packet: &Packet) -> Option<OwnedFd> {
         let asks = packet.op == REQUEST && !self.is_full();
-        asks.then(|| self.socket.connect(packet.to.port)).flatten()
+        asks.then(|| self.socket.connect(packet.dst.port)).flatten()
     }
 
-    fn refuse(&mut self, packet: &Packet) {
-        if packet.op != RST && self.refusals.len() < REFUSALS {
-            self.refusals.push_back(packet.refusal());
+    fn answer_reset(&mut self, packet: &Packet) {
+        if packet.op != RST && self.resets.len() < MAX_RESETS {
+            self.resets.push_back(packet.reset());
         }
     }
 
-    /// Ends a connection, and tells the guest.
-    fn end(&mut self, ports: Ports) {
+    /// Removes a connection, and sends the guest a RST.
+    fn reset(&mut self, ports: Ports) {
         self.links.remove(&ports);
-        let packet = self.to_guest(ports);
-        if self.refusals.len() < REFUSALS {
-            self.refusals.push_back(Packet { op: RST, ..packet });
+        let packet = self.header(ports);
+        if self.resets.len() < MAX_RESETS {
+            self.resets.push_back(Packet { op: RST, ..packet });
         }
     }
 
-    /// A packet of a connection's, as far as it is the same for all.
-    fn to_guest(&self, (host, guest): Ports) -> Packet {
+    /// The header that all packets of a connection share.
+    fn header(&self, (host, guest): Ports) -> Packet {
         Packet {
-            from: End {
-                cid: HOST,
+            src: Endpoint {
+                cid: HOST_CID,
                 port: host,
             },
-            to: End {
+            dst: Endpoint {
                 cid: self.cid,
                 port: guest,
             },
-            kind: STREAM,
+            socket_type: STREAM,
             ..Packet::default()
         }
     }
 
-    /// Who speaks to the guest next.
-    fn speaker(&self) -> Option<Ports> {
+    /// Who has_packet to the guest next.
+    fn next_link(&self) -> Option<Ports> {
         let behind = self.links.range((Excluded(self.last), Unbounded));
         let mut all = behind.chain(self.links.range(..=self.last));
-        all.find(|(_, link)| link.speaks()).map(|(ports, _)| *ports)
+        all.find(|(_, link)| link.has_packet())
+            .map(|(ports, _)| *ports)
     }
 
-    /// Something came of a source.
+    /// A source had these events.
     pub(super) fn polled(&mut self, source: Source, events: PollFlags) {
         match source {
             Source::Socket => return self.accept(),
-            Source::Greeting(port) => {
-                if let Some(greeting) = self.greetings.remove(&port) {
-                    self.greet(port, greeting);
+            Source::Handshake(port) => {
+                if let Some(handshake) = self.handshakes.remove(&port) {
+                    self.proceed(port, handshake);
                 }
             }
             Source::Link(ports) => {
@@ -208,40 +209,40 @@ impl Table {
                     link.is_over()
                 });
                 if over {
-                    self.end(ports);
+                    self.reset(ports);
                 }
             }
         }
-        self.deaf = false;
+        self.accept_paused = false;
     }
 
-    /// Whether somebody has something for the guest.
-    pub(super) fn speaks(&self) -> bool {
-        !self.refusals.is_empty() || self.speaker().is_some()
+    /// Whether there is a packet for the guest.
+    pub(super) fn has_packet(&self) -> bool {
+        !self.resets.is_empty() || self.next_link().is_some()
     }
 
-    /// Writes the next packet for the guest into its room; gives its length, or none if there was nothing to say after all.
+    /// Writes the next packet for the guest into its buffers; returns its length, or `None` if there was none after all.
     ///
     /// # Errors
-    /// [`Fault::Chain`] if the room is none.
-    pub(super) fn say(&mut self, mut room: Buffers<'_>) -> Result<Option<u32>, Fault> {
-        if let Some(packet) = self.refusals.pop_front() {
-            room.write(&packet.bytes());
+    /// [`Fault::Chain`] if the buffers are too small.
+    pub(super) fn write_packet(&mut self, mut buffers: Buffers<'_>) -> Result<Option<u32>, Fault> {
+        if let Some(packet) = self.resets.pop_front() {
+            buffers.write(&packet.bytes());
             return Ok(Some(HEADER as u32));
         }
-        let Some(ports) = self.speaker() else {
+        let Some(ports) = self.next_link() else {
             return Ok(None);
         };
         self.last = ports;
-        let packet = self.to_guest(ports);
+        let packet = self.header(ports);
         let link = self.links.get_mut(&ports);
-        link.map_or(Ok(None), |link| link.say(packet, room))
+        link.map_or(Ok(None), |link| link.write_packet(packet, buffers))
     }
 
-    /// Ends all of them, without a word to the guest.
+    /// Closes all of them without telling the guest.
     pub(super) fn clear(&mut self) {
-        self.greetings.clear();
+        self.handshakes.clear();
         self.links.clear();
-        self.refusals.clear();
+        self.resets.clear();
     }
 }

@@ -1,6 +1,7 @@
 //! Frame pointers: RBP points to the caller's RBP, with the return address above it.
 
-use super::{MAX_FRAMES, Stack, Start, scan};
+use super::scan;
+use super::stack::{MAX_FRAMES, Registers, Stack};
 use crate::trace::image::Image;
 
 /// `push %rbp`.
@@ -8,7 +9,7 @@ const PUSH_BP: u8 = 0x55;
 
 /// The callers, innermost first.
 #[must_use]
-pub fn walk(image: &Image, start: Start, stack: Stack<'_>) -> Vec<u64> {
+pub(super) fn walk(image: &Image, start: Registers, stack: Stack<'_>) -> Vec<u64> {
     let mut chain = Vec::new();
     chain.extend(before_the_frame(image, start, stack));
     let mut bp = start.bp;
@@ -31,7 +32,7 @@ pub fn walk(image: &Image, start: Start, stack: Stack<'_>) -> Vec<u64> {
 }
 
 /// The return address of a function that has not set up its frame yet.
-fn before_the_frame(image: &Image, start: Start, stack: Stack<'_>) -> Option<u64> {
+fn before_the_frame(image: &Image, start: Registers, stack: Stack<'_>) -> Option<u64> {
     let (begin, _) = image.function(start.ip)?;
     let done = image.code(begin)?.get(..(start.ip - begin) as usize)?;
     // endbr64 or the tracer's five bytes of nop may come first; later, the frame is there.

@@ -3,7 +3,7 @@
 //! Source: arch/x86/include/asm/orc_types.h and arch/x86/kernel/unwind_orc.c of Linux 6.4 and later, which are the
 //! ones with a section `.orc_header`; earlier layouts are not read.
 
-use super::{MAX_FRAMES, Stack, Start};
+use super::stack::{MAX_FRAMES, Registers, Stack};
 use crate::trace::image::Image;
 use object::{Object, ObjectSection};
 
@@ -67,6 +67,7 @@ impl Orc {
     }
 
     /// Tables of these entries, sorted by address.
+    #[cfg(any(test, fuzzing))]
     #[must_use]
     pub fn of(entries: &[(u64, [u8; ENTRY])]) -> Self {
         let entries = entries.iter();
@@ -82,7 +83,7 @@ impl Orc {
 
     /// The callers, innermost first, and whether the walk came to the stack's end.
     #[must_use]
-    pub fn walk(&self, image: &Image, start: Start, stack: Stack<'_>) -> (Vec<u64>, bool) {
+    pub fn walk(&self, image: &Image, start: Registers, stack: Stack<'_>) -> (Vec<u64>, bool) {
         let mut chain = Vec::new();
         let (mut at, mut signal) = (start, true);
         while chain.len() < MAX_FRAMES {
@@ -122,7 +123,7 @@ impl Entry {
         }
     }
 
-    fn step(&self, image: &Image, at: Start, stack: Stack<'_>) -> Option<Start> {
+    fn step(&self, image: &Image, at: Registers, stack: Stack<'_>) -> Option<Registers> {
         let offset = i64::from(self.sp_offset);
         let sp = match self.sp_reg {
             REG_SP => at.sp.wrapping_add_signed(offset),
@@ -132,11 +133,11 @@ impl Entry {
             // The others are of places that hold a stack pointer in another register, which a sample does not have.
             _ => return None,
         };
-        let mut next = Start { sp, ..at };
+        let mut next = Registers { sp, ..at };
         match self.kind {
             TYPE_CALL => next.ip = stack.word(sp.wrapping_sub(8))?,
             TYPE_REGS => {
-                next = Start {
+                next = Registers {
                     ip: stack.word(sp.wrapping_add(REGS_IP))?,
                     sp: stack.word(sp.wrapping_add(REGS_SP))?,
                     bp: stack.word(sp.wrapping_add(REGS_BP))?,

@@ -4,7 +4,7 @@
 //! A word is taken for a return address when a call instruction precedes it. Old calls leave such words behind, so
 //! the chain is chosen in which most direct calls go to the very function that is called next in the chain.
 
-use super::{MAX_FRAMES, Stack};
+use super::stack::{MAX_FRAMES, Stack};
 use crate::trace::image::Image;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ const MAX_CANDIDATES: usize = 128;
 /// Words that are remembered; a boot has some thousands.
 const MAX_KNOWN: usize = 1 << 16;
 
-/// What a link of a chain is worth: a call of the function; of one that ends in a jump to it; of nobody knows what; of
+/// What a link of a chain is worth: a call of the function; of one that ends in a jump to it; of an unknown function; of
 /// another function, which no number of links behind it that fit should make up for.
 const DIRECT: i32 = 4;
 const TAIL: i32 = 3;
@@ -50,14 +50,14 @@ struct Candidate {
 
 /// What is known of the words seen so far: the same return addresses lie on most stacks.
 #[derive(Debug, Default)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     known: HashMap<u64, Option<Rc<Candidate>>>,
 }
 
 impl Scanner {
     /// The callers of the function at `ip`, innermost first.
     #[must_use]
-    pub fn walk(&mut self, image: &Image, ip: u64, stack: Stack<'_>) -> Vec<u64> {
+    pub(crate) fn walk(&mut self, image: &Image, ip: u64, stack: Stack<'_>) -> Vec<u64> {
         let candidates: Vec<_> = stack
             .words()
             .filter_map(|word| self.candidate(image, word))
@@ -87,7 +87,7 @@ impl Scanner {
 
 /// Whether this is an address that a call returns to.
 #[must_use]
-pub fn is_return_address(image: &Image, address: u64) -> bool {
+pub(crate) fn is_return_address(image: &Image, address: u64) -> bool {
     target(image, address).is_some()
 }
 

@@ -11,7 +11,6 @@ use super::stopwatch::{self, MEMORY_MIB, Race, Runs, Spread, Word, shown};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, show};
 use crate::guest::userland;
-use crate::machine::values::kind_name;
 
 /// The commands in the stopwatch's order.
 const NAMES: [&str; 2] = ["floor", "jiffy"];
@@ -107,7 +106,7 @@ fn table(report: &Report) -> String {
         format!(
             "| flat guest, {} MiB, {} KVM, median (90th percentile) of {}, {unit} | fork to first byte | fork to exit |",
             report.memory_mib,
-            kind_name(report.kvm),
+            report.kvm.name(),
             report.runs
         ),
         "|---|---|---|".to_owned(),

@@ -19,7 +19,6 @@ use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, show};
 use crate::guest::{artefacts, userland};
-use crate::machine::values::kind_name;
 
 /// The directory of QEMU's firmware, and the files of it that a microvm needs.
 const FIRMWARE: &str = "/usr/share/qemu";
@@ -146,7 +145,7 @@ fn table(report: &Report) -> String {
             "| {}, {} MiB, {} KVM, median (90th percentile) of {}, {unit} | fork to ready | fork to exit | ready, to ours |",
             report.profile,
             report.memory_mib,
-            kind_name(report.kvm),
+            report.kvm.name(),
             report.runs
         ),
         "|---|---|---|---|".to_owned(),

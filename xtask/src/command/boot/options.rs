@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use jiffy::kernel::Protocol;
-use jiffy::memory::Pages;
+use jiffy::boot::{MemorySize, Pages, Protocol};
 
-use crate::base::units::{mebibytes, seconds};
+use crate::base::units::seconds;
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::devices::DeviceOptions;
 use crate::guest::payload::Payload;
 use crate::machine::kvm::On;
-use crate::machine::values;
 
 const EXAMPLES: &str = "\
 Exit status: the program's own; 0 ready; 124 timed out; 125 the runner or the guest failed; 1 the build failed;
@@ -45,19 +43,19 @@ pub(crate) struct BootOptions {
     #[arg(long, value_name = "FILE")]
     pub(super) kernel: Option<PathBuf>,
     /// How to enter the kernel: linux64 or pvh
-    #[arg(long, value_name = "PROTOCOL", default_value = "linux64", value_parser = values::entry)]
+    #[arg(long, value_name = "PROTOCOL", default_value_t)]
     pub(super) entry: Protocol,
     /// Boot with this initramfs instead of ours; may be repeated to concatenate several
     #[arg(long, value_name = "FILE")]
     pub(super) initrd: Vec<PathBuf>,
     /// Guest memory, in MiB or with a suffix K, M or G
-    #[arg(long = "memory", value_name = "SIZE", default_value = "128M", value_parser = mebibytes)]
-    pub(super) memory_mib: u64,
+    #[arg(long, value_name = "SIZE", default_value_t)]
+    pub(super) memory: MemorySize,
     /// Number of virtual processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) cpus: u32,
     /// What backs guest memory: auto, 4k, thp or 2m
-    #[arg(long, value_name = "KIND", default_value = "auto", value_parser = values::pages)]
+    #[arg(long, value_name = "KIND", default_value_t)]
     pub(super) pages: Pages,
     #[command(flatten)]
     pub(super) devices: DeviceOptions,
@@ -109,10 +107,10 @@ impl BootOptions {
     pub(super) fn runner(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
         let mut pair = |name: &str, value: &str| args.extend([name.into(), value.into()]);
-        pair("--memory", &self.memory_mib.to_string());
+        pair("--memory", &self.memory.to_string());
         pair("--cpus", &self.cpus.to_string());
-        pair("--pages", values::pages_name(self.pages));
-        pair("--entry", values::entry_name(self.entry));
+        pair("--pages", self.pages.name());
+        pair("--entry", self.entry.name());
         pair("--timeout", &self.timeout.as_secs_f64().to_string());
         if self.kernel.is_none() {
             pair("--profile", &self.build.profile);

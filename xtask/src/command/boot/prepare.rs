@@ -87,7 +87,7 @@ pub(super) fn lab_run(
     Ok(lab::Run {
         kernel,
         initrds,
-        memory_mib: options.memory_mib,
+        memory_mib: options.memory.mib(),
         options: options.runner(),
         devices: options.devices.in_lab(layout)?,
         timeout: options.timeout,

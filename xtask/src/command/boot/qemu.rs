@@ -48,7 +48,7 @@ pub(super) fn boot(layout: &Layout, ui: &Ui, options: &BootOptions) -> Result<u8
         cpus: options.cpus,
         devices: &[],
         words: "",
-        memory_mib: options.memory_mib,
+        memory_mib: options.memory.mib(),
         restarts: false,
         timeout: options.timeout,
         stdout,
@@ -78,7 +78,7 @@ fn report(ui: &Ui, options: &BootOptions, ended: &Ended, accelerator: &str) -> R
         let ready = ended.ready.unwrap_or_default();
         let ready = u64::try_from(ready.as_micros()).unwrap_or(u64::MAX);
         let report = json!({"schema": 1, "outcome": outcome, "exit_code": status, "vmm": format!("qemu-{accelerator}"),
-                "memory_mib": options.memory_mib, "cpus": 1, "us": {"to_ready": ready}});
+                "memory_mib": options.memory.mib(), "cpus": 1, "us": {"to_ready": ready}});
         print(&report.to_string())?;
     } else if let Some(ready) = ended.ready {
         ui.say(&format!(

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
+use jiffy::boot::MemorySize;
 
 use self::guest::Guest;
 use crate::base::cache::Cache;
@@ -21,7 +22,7 @@ use crate::base::files::{existing, write};
 use crate::base::install::{self, Need};
 use crate::base::layout::Layout;
 use crate::base::ui::{Ui, print};
-use crate::base::units::{mebibytes, seconds};
+use crate::base::units::seconds;
 use crate::guest::artefacts::{self, BuildOptions};
 use crate::guest::userland;
 use crate::kernel::source::SourceOptions;
@@ -50,8 +51,8 @@ pub(crate) struct ProveOptions {
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// Guest memory
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = mebibytes)]
-    memory: u64,
+    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    memory: MemorySize,
     /// Number of processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     cpus: u32,
@@ -95,7 +96,7 @@ pub(crate) fn run(layout: &Layout, options: &ProveOptions) -> Result<ExitCode> {
         layout,
         cache: Cache::open()?,
         kernel,
-        memory_mib: options.memory,
+        memory_mib: options.memory.mib(),
         cpus: options.cpus,
         words: options.cmdline.clone().unwrap_or_default(),
         limit: Instant::now() + options.timeout,

@@ -8,14 +8,6 @@ pub(crate) fn u32_at(image: &[u8], at: usize) -> Option<u32> {
     bytes_at(image, at).map(u32::from_le_bytes)
 }
 
-pub(crate) fn i32_at(image: &[u8], at: usize) -> Option<i32> {
-    bytes_at(image, at).map(i32::from_le_bytes)
-}
-
-pub(crate) fn u64_at(image: &[u8], at: usize) -> Option<u64> {
-    bytes_at(image, at).map(u64::from_le_bytes)
-}
-
 fn bytes_at<const N: usize>(image: &[u8], at: usize) -> Option<[u8; N]> {
     image.get(at..at.checked_add(N)?)?.try_into().ok()
 }

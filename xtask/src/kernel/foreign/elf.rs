@@ -7,7 +7,7 @@ use object::elf::{
 use object::pod::{bytes_of, from_bytes, slice_from_bytes};
 use object::{LittleEndian, U16, U32, U64};
 
-use super::kallsyms::Symbol;
+use jiffy::trace::kallsyms::Symbol;
 
 type Header = FileHeader64<LittleEndian>;
 type Section = SectionHeader64<LittleEndian>;

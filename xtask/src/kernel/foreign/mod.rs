@@ -4,7 +4,6 @@
 mod bytes;
 mod bzimage;
 mod elf;
-mod kallsyms;
 #[cfg(test)]
 mod tests;
 
@@ -41,7 +40,7 @@ pub(crate) fn vmlinux(layout: &Layout, ui: &Ui, kernel: &Path, install: bool) ->
         file
     };
     let symbols = match elf::has_symbols(&image) {
-        Some(false) => kallsyms::decode(&image),
+        Some(false) => jiffy::trace::kallsyms::decode(&image),
         _ => None,
     };
     let named = symbols

@@ -4,7 +4,7 @@ use object::Object;
 use proptest::prelude::*;
 
 use super::elf;
-use super::kallsyms::{Symbol, decode};
+use jiffy::trace::kallsyms::{Symbol, decode};
 
 /// Which tables lie where.
 #[derive(Clone, Copy, Debug)]

@@ -6,12 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use jiffy::boot::{MemorySize, Pages};
 use serde::Deserialize;
 
 use crate::base::failure::usage;
-use crate::base::units::mebibytes;
 use crate::kernel::series::{Companions, Series};
-use crate::machine::values;
 
 /// The file, below kernel-patches.
 pub(super) const FILE: &str = "ablation.toml";
@@ -133,7 +132,11 @@ impl Variant {
 
     /// Guest memory in MiB.
     pub(super) fn memory_mib(&self) -> Result<u64> {
-        mebibytes(&self.memory).map_err(|error| usage(format!("memory {}: {error}", self.memory)))
+        let size: MemorySize = self
+            .memory
+            .parse()
+            .map_err(|error| usage(format!("memory: {error}")))?;
+        Ok(size.mib())
     }
 
     /// Whether its kernel is the complete one.
@@ -185,7 +188,8 @@ impl Plan {
         for variant in &variants {
             variant.memory_mib()?;
             if let Some(text) = &variant.pages {
-                values::pages(text).map_err(|error| usage(format!("pages {text}: {error}")))?;
+                text.parse::<Pages>()
+                    .map_err(|error| usage(format!("pages: {error}")))?;
             }
             ensure!(
                 names.insert(&variant.name),

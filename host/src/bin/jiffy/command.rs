@@ -1,0 +1,136 @@
+//! What each command does, and what it shows.
+
+use crate::cli::Run;
+use crate::config::{config, output};
+use crate::io::{Error, close_inherited, complain, create, duplicate, open, print};
+use crate::{many, runs};
+use jiffy::boot::{Stdin, boot};
+use jiffy::cgroup;
+use jiffy::devices::{RawMode, Spec, Terminal};
+use jiffy::payload;
+use jiffy::report::{Clock, FAULT, Kind, Outcome, Report, probe};
+use jiffy_abi::payload::{STDIN, TERMINAL};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// A program that cannot be taken along is bad usage.
+const USAGE: u8 = 2;
+
+/// `jiffy run`.
+pub(crate) fn run(run: Run, clock: Clock) -> u8 {
+    try_run(run, clock).unwrap_or_else(|error| {
+        complain(&error.to_string());
+        if error.is::<payload::Error>() {
+            USAGE
+        } else {
+            FAULT
+        }
+    })
+}
+
+/// `jiffy probe`.
+pub(crate) fn probe(json: bool) {
+    let (kind, api, reason) = match probe::api_version() {
+        Ok(api) => (probe::kind().name(), api, String::new()),
+        Err(error) => ("none", 0, error.to_string()),
+    };
+    print(&if json {
+        serde_json::json!({"kind": kind, "api": api, "reason": reason}).to_string()
+    } else if reason.is_empty() {
+        format!("KVM {api}, {kind}")
+    } else {
+        reason
+    });
+}
+
+fn try_run(mut run: Run, clock: Clock) -> Result<u8, Error> {
+    if run.runs > 1 {
+        return runs::repeat(&run);
+    }
+    close_inherited(run.ready_fd);
+    if let Some(dir) = &run.cgroup {
+        cgroup::enter(dir)?;
+    }
+    if let Some(count) = run.count {
+        return many::boot(run, count);
+    }
+    let output = output(&run)?;
+    let input = match &run.stdin {
+        Some(path) => open(path)?,
+        None => File::from(duplicate(io::stdin().as_fd())?),
+    };
+    let mut raw = None;
+    let (stdin, streams) = if run.console {
+        raw = RawMode::enter(&OwnedFd::from(input.try_clone()?));
+        let shown = if run.json {
+            duplicate(io::stderr().as_fd())?
+        } else {
+            duplicate(io::stdout().as_fd())?
+        };
+        run.devices.push(Spec::Console(Terminal {
+            input: Arc::new(input),
+            output: Arc::new(File::from(shown)),
+        }));
+        (Stdin::none(), TERMINAL)
+    } else {
+        (Stdin::from_file(input), STDIN)
+    };
+    let config = config(&mut run, streams)?;
+    // After the guest has run, nothing can be opened any more.
+    let trace_file = run.trace.as_deref().map(create).transpose()?;
+    let report_file = run.report.as_deref().map(create).transpose()?;
+    let booted = boot(config, output, stdin, clock);
+    // Messages from here on find the terminal as it was.
+    drop(raw);
+    let (report, trace) = booted?;
+    if let (Some(mut file), Some(trace)) = (trace_file, &trace) {
+        writeln!(file, "{}", serde_json::to_string(trace)?)?;
+    }
+    show(&report, run.json, run.quiet, report_file)?;
+    Ok(report.exit_code)
+}
+
+fn show(
+    report: &Report,
+    json: bool,
+    quiet: bool,
+    file: Option<Box<dyn Write>>,
+) -> Result<(), Error> {
+    for line in report.warnings.iter().chain(&report.diagnosis) {
+        complain(line);
+    }
+    if json || file.is_some() {
+        let text = serde_json::to_string(report)?;
+        if let Some(mut file) = file {
+            writeln!(file, "{text}")?;
+        }
+        if json {
+            writeln!(io::stdout(), "{text}")?;
+        }
+    } else if !quiet {
+        complain(&summary(report));
+    }
+    Ok(())
+}
+
+fn summary(report: &Report) -> String {
+    let unit = match report.kvm.kind {
+        Kind::Hardware => "ms",
+        Kind::Software => "ms (emulated by software KVM: not a boot time)",
+        Kind::Lab => "lab ms",
+    };
+    // After ready some time passes before anything else does, so without any there was no ready.
+    let event = match (report.us.init > 0.0, report.outcome) {
+        (true, Outcome::Ready) => "ready".to_owned(),
+        (true, outcome) => format!("{outcome}; ready"),
+        (false, outcome) => format!("{outcome} before PID 1 ran,"),
+    };
+    format!(
+        "{event} after {:.2} = runner {:.2} + kernel {:.2} {unit}",
+        report.us.to_ready / 1e3,
+        report.us.to_entry / 1e3,
+        report.us.kernel / 1e3,
+    )
+}

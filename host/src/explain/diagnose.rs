@@ -1,0 +1,200 @@
+//! How a run ended: its outcome and exit status, and what is known of a bad end.
+
+use super::dmesg;
+use super::symbols::Symbols;
+use crate::load::kernel::Kernel;
+use crate::memory::{GuestMemory, paging};
+use crate::report::{Ending, FAULT, INTERRUPTED, Outcome, Stop, TIMED_OUT};
+use jiffy_abi::verdict::{Stage, Verdict};
+use kvm_bindings::{kvm_regs, kvm_sregs};
+use kvm_ioctls::VcpuFd;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// `panic_cpu` before a panic (`PANIC_CPU_INVALID` in include/linux/panic.h).
+const NO_PANIC: i32 = -1;
+
+/// CR0.PE: no guest of ours runs without it.
+const PROTECTED: u64 = 1;
+
+/// How many lines of the kernel log are shown.
+const LOG_LINES: usize = 20;
+
+/// What is known of a run that has ended.
+#[derive(Debug)]
+pub(crate) struct Evidence<'a> {
+    /// Why it ended.
+    pub(crate) ending: &'a Ending,
+    /// Whether PID 1 rang ready.
+    pub(crate) ready: bool,
+    /// Whether PID 1 started the payload.
+    pub(crate) started: bool,
+    /// PID 1's one verdict.
+    pub(crate) verdict: Option<Verdict>,
+    /// The longest that the guest was allowed to run.
+    pub(crate) timeout: Duration,
+    /// The program that PID 1 was to run.
+    pub(crate) program: Option<&'a Path>,
+    /// The first vCPU as it stopped.
+    pub(crate) vcpu: &'a VcpuFd,
+    /// The guest's memory.
+    pub(crate) memory: &'a GuestMemory,
+    /// What ran.
+    pub(crate) kernel: &'a Kernel,
+}
+
+/// A judged run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// The outcome.
+    pub(crate) outcome: Outcome,
+    /// The runner's exit status.
+    pub(crate) exit_code: u8,
+    /// What is known of a bad end, a line each; empty after a good one.
+    pub(crate) lines: Vec<String>,
+}
+
+impl Diagnosis {
+    fn good(outcome: Outcome, exit_code: u8) -> Self {
+        Diagnosis {
+            outcome,
+            exit_code,
+            lines: Vec::new(),
+        }
+    }
+}
+
+impl Evidence<'_> {
+    /// Judges the run by its end and by what PID 1 said.
+    pub(crate) fn judge(&self) -> Diagnosis {
+        match self.ending {
+            Ending::Stopped(Stop::TimedOut) => {
+                let when = if self.ready {
+                    ""
+                } else {
+                    ", before it was ready"
+                };
+                let seconds = self.timeout.as_secs_f64();
+                let what = format!(
+                    "the guest was stopped after {seconds} s{when}; give it longer with --timeout"
+                );
+                self.bad(Outcome::TimedOut, TIMED_OUT, what)
+            }
+            Ending::Stopped(Stop::Interrupted) => Diagnosis {
+                outcome: Outcome::Interrupted,
+                exit_code: INTERRUPTED,
+                lines: vec!["interrupted".to_owned()],
+            },
+            Ending::KvmError(what) => self.bad(Outcome::Crashed, FAULT, what.clone()),
+            Ending::Ended | Ending::Reset | Ending::TripleFault => match self.verdict {
+                Some(Verdict::Exit(status)) => Diagnosis::good(Outcome::Exited, status),
+                // As a shell shows a program that a signal ended.
+                Some(Verdict::Signal(signal)) => Diagnosis::good(Outcome::Exited, 128 | signal),
+                Some(Verdict::Error(stage, errno)) => Diagnosis {
+                    outcome: Outcome::Crashed,
+                    exit_code: FAULT,
+                    lines: vec![init_error(stage, errno, self.program)],
+                },
+                None => self.without_verdict(),
+            },
+        }
+    }
+
+    /// A guest that ended without a verdict is ready, if that is all that was asked of it; else it panicked or crashed.
+    fn without_verdict(&self) -> Diagnosis {
+        if self.ready && !self.started && *self.ending == Ending::Ended {
+            return Diagnosis::good(Outcome::Ready, 0);
+        }
+        let symbols = Symbols::parse(&self.kernel.image());
+        let panic_cpu = symbols.read(self.memory, "panic_cpu");
+        if panic_cpu.is_some_and(|cpu| i32::from_le_bytes(cpu) != NO_PANIC) {
+            return self.bad(Outcome::Panicked, FAULT, "the kernel panicked".to_owned());
+        }
+        let what = match self.ending {
+            Ending::Reset => "the guest reset the machine",
+            Ending::TripleFault => "the guest ended in a triple fault",
+            _ if !self.ready => "the guest ended the machine before it was ready",
+            _ => "PID 1 ended the machine without exactly one verdict",
+        };
+        self.bad(Outcome::Crashed, FAULT, what.to_owned())
+    }
+
+    fn bad(&self, outcome: Outcome, exit_code: u8, what: String) -> Diagnosis {
+        let mut lines = vec![what];
+        lines.extend(self.state());
+        Diagnosis {
+            outcome,
+            exit_code,
+            lines,
+        }
+    }
+
+    /// Registers, the bytes of the instruction, and the end of the kernel's log.
+    fn state(&self) -> Vec<String> {
+        let (Ok(regs), Ok(sregs)) = (self.vcpu.get_regs(), self.vcpu.get_sregs()) else {
+            return Vec::new();
+        };
+        let symbols = Symbols::parse(&self.kernel.image());
+        let mut lines = if sregs.cr0 & PROTECTED == 0 {
+            vec!["its registers are lost: KVM resets a vCPU that ends in a triple fault".to_owned()]
+        } else {
+            registers(self.memory, &symbols, &regs, &sregs)
+        };
+        let log = dmesg::read(self.memory, sregs.cr3, &symbols);
+        lines.extend_from_slice(&log[log.len().saturating_sub(LOG_LINES)..]);
+        lines
+    }
+}
+
+fn init_error(stage: Stage, errno: u16, program: Option<&Path>) -> String {
+    let reason = io::Error::from_raw_os_error(i32::from(errno));
+    let what = stage.name();
+    let Some(program) = program.filter(|_| stage == Stage::Exec) else {
+        return format!("PID 1 failed at {what}: {reason}");
+    };
+    let advice = match reason.kind() {
+        io::ErrorKind::NotFound => {
+            "; use its path in the guest's root, which must have its interpreter or loader too"
+        }
+        _ => "",
+    };
+    format!(
+        "PID 1 failed at {what} of {}: {reason}{advice}",
+        program.display()
+    )
+}
+
+fn registers(
+    memory: &GuestMemory,
+    symbols: &Symbols,
+    regs: &kvm_regs,
+    sregs: &kvm_sregs,
+) -> Vec<String> {
+    let place = symbols
+        .describe(regs.rip)
+        .map(|symbol| format!(" ({symbol})"))
+        .unwrap_or_default();
+    let mut code = [0; 16];
+    let code = match paging::read(memory, sregs.cr3, regs.rip, &mut code) {
+        Ok(()) => code.iter().map(|byte| format!(" {byte:02x}")).collect(),
+        Err(_) => " (not mapped)".to_owned(),
+    };
+    vec![
+        format!(
+            "rip {:#x}{place}, cpl {}, rflags {:#x}",
+            regs.rip,
+            sregs.cs.selector & 3,
+            regs.rflags
+        ),
+        format!(
+            "rax {:#x} rbx {:#x} rcx {:#x} rdx {:#x} rsi {:#x} rdi {:#x} rsp {:#x} rbp {:#x}",
+            regs.rax, regs.rbx, regs.rcx, regs.rdx, regs.rsi, regs.rdi, regs.rsp, regs.rbp
+        ),
+        format!(
+            "cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}",
+            sregs.cr0, sregs.cr2, sregs.cr3, sregs.cr4, sregs.efer
+        ),
+        format!("code at rip:{code}"),
+    ]
+}

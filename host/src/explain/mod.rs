@@ -1,0 +1,5 @@
+//! What is known of a guest that ended badly, from its registers, its symbols and its kernel log.
+
+pub(crate) mod diagnose;
+pub(crate) mod dmesg;
+pub(crate) mod symbols;

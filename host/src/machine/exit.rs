@@ -1,0 +1,96 @@
+//! What happens when a vCPU leaves the guest: the one dispatch of VM exits, for the first vCPU and for the others.
+
+use super::ports::{Event, Ports};
+use crate::base::lock::lock;
+use crate::devices::Devices;
+use crate::error::{Result, kvm};
+use crate::layout;
+use crate::report::Ending;
+use jiffy_abi::port;
+use kvm_ioctls::{VcpuExit, VcpuFd};
+use std::sync::{Arc, Mutex};
+
+/// What serves the exits of a machine's vCPUs.
+#[derive(Clone, Debug)]
+pub(crate) struct Exits {
+    pub(crate) ports: Arc<Mutex<Ports>>,
+    pub(crate) devices: Arc<Devices>,
+}
+
+/// What an exit means to the thread that runs the vCPU.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It was served: enter the guest again.
+    Served,
+    /// PID 1 rang ready.
+    Ready,
+    /// PID 1 started the payload.
+    Started,
+    /// The guest cannot or will not go on.
+    End(Ending),
+    /// KVM cannot execute the instruction at RIP.
+    InternalError,
+    /// A signal made KVM_RUN return.
+    Interrupted,
+}
+
+impl Exits {
+    /// Serves what `KVM_RUN` returned.
+    ///
+    /// # Errors
+    /// What KVM or passing on the guest's output gave.
+    pub(crate) fn serve(
+        &self,
+        exit: std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>,
+    ) -> Result<Step> {
+        match exit {
+            Ok(VcpuExit::IoOut(port, data)) => {
+                let event = lock(&self.ports).write(port, data)?;
+                return Ok(step_of(event));
+            }
+            Ok(VcpuExit::IoIn(port, data)) => lock(&self.ports).read(port, data),
+            Ok(VcpuExit::MmioRead(at, data)) => self.devices.read(at, data),
+            Ok(VcpuExit::MmioWrite(at, &[port::READY_BYTE]))
+                if layout::BOOT_TIMERS.contains(&at) =>
+            {
+                return Ok(Step::Ready);
+            }
+            Ok(VcpuExit::MmioWrite(at, data)) => self.devices.write(at, data),
+            Ok(VcpuExit::Shutdown) => return Ok(Step::End(Ending::TripleFault)),
+            Ok(VcpuExit::InternalError) => return Ok(Step::InternalError),
+            Ok(other) => {
+                let what = format!("unexpected exit {other:?}");
+                return Ok(Step::End(Ending::KvmError(what)));
+            }
+            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
+                return Ok(Step::Interrupted);
+            }
+            Err(error) => return Err(kvm("KVM_RUN")(error)),
+        }
+        Ok(Step::Served)
+    }
+}
+
+fn step_of(event: Event) -> Step {
+    match event {
+        Event::Continue => Step::Served,
+        Event::Ready => Step::Ready,
+        Event::Started => Step::Started,
+        Event::End => Step::End(Ending::Ended),
+        Event::Reset => Step::End(Ending::Reset),
+    }
+}
+
+/// Why a vCPU ended with [`Step::InternalError`].
+#[allow(unsafe_code)]
+pub(crate) fn internal_error(vcpu: &mut VcpuFd) -> Ending {
+    // SAFETY: the exit reason said that this member of the union is the one that KVM filled.
+    let failure = unsafe { vcpu.get_kvm_run().__bindgen_anon_1.emulation_failure };
+    Ending::KvmError(
+        if failure.suberror == kvm_bindings::KVM_INTERNAL_ERROR_EMULATION {
+            "KVM cannot emulate the instruction".to_owned()
+        } else {
+            format!("KVM internal error {}", failure.suberror)
+        },
+    )
+}

@@ -1,0 +1,196 @@
+//! The guest's I/O ports: the contract of `jiffy-abi`, and the few of a PC that a kernel touches on its way.
+
+use super::stdin::Stdin;
+use crate::base::bytes::fill;
+use crate::error::{Error, Result};
+
+use jiffy_abi::{port, verdict::Verdict};
+use std::io::{self, Write};
+
+/// Reset lines of a PC: the keyboard controller's command port, and the chip set's reset register.
+const KEYBOARD_COMMAND: u16 = 0x64;
+const KEYBOARD_RESET: u8 = 0xfe;
+const RESET_CONTROL: u16 = 0xcf9;
+
+/// Channel 2 of the PIT. Absent, it must not read as all ones: the kernel's calibration would then take
+/// the counter to be running and read it 100,000 times.
+const PIT_CHANNEL_2: u16 = 0x42;
+
+/// The data port of a PC's clock. Absent, it must not read as all ones: that says that the clock is being updated, and
+/// a kernel with a driver for it waits a second for the end of that.
+const CLOCK_DATA: u16 = 0x71;
+
+/// The longest line that the guest may leave unfinished on the report port, in bytes.
+const REPORT_LIMIT: usize = 4096;
+
+/// What a port access means to the run loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Nothing to do but go on.
+    Continue,
+    /// PID 1 rang ready.
+    Ready,
+    /// PID 1 started the payload.
+    Started,
+    /// The guest ended the machine.
+    End,
+    /// The guest reset the machine.
+    Reset,
+}
+
+/// Where the payload's output goes.
+#[derive(Debug)]
+pub struct Output {
+    /// The payload's standard output.
+    pub stdout: Box<dyn Sink>,
+    /// The payload's standard error.
+    pub stderr: Box<dyn Sink>,
+}
+
+/// A writer that can be shown in debug output.
+pub trait Sink: Write + std::fmt::Debug + Send {}
+
+impl<T: Write + std::fmt::Debug + Send> Sink for T {}
+
+/// The state behind the ports.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    output: Output,
+    stdin: Stdin,
+    report: Vec<u8>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Ports {
+    /// Ports that pass the payload's streams to these.
+    #[must_use]
+    pub(crate) fn new(output: Output, stdin: Stdin) -> Self {
+        Ports {
+            output,
+            stdin,
+            report: Vec::new(),
+            verdicts: Vec::new(),
+        }
+    }
+
+    /// Serves an `out` of `data`.
+    ///
+    /// # Errors
+    /// [`Error::Output`] when the payload's output cannot be passed on.
+    pub(crate) fn write(&mut self, to: u16, data: &[u8]) -> Result<Event> {
+        Ok(match to {
+            port::STDOUT => pass_on(&mut self.output.stdout, data)?,
+            port::STDERR => pass_on(&mut self.output.stderr, data)?,
+            port::READY => match data {
+                [port::READY_BYTE] => Event::Ready,
+                [port::STARTED_BYTE] => Event::Started,
+                _ => Event::Continue,
+            },
+            port::REPORT => {
+                self.report(data);
+                Event::Continue
+            }
+            port::EXIT => Event::End,
+            KEYBOARD_COMMAND if data == [KEYBOARD_RESET] => Event::Reset,
+            RESET_CONTROL => Event::Reset,
+            _ => Event::Continue,
+        })
+    }
+
+    /// Serves an `in`: fills `data`. Ports that are not there read as all ones, as on a PC.
+    pub(crate) fn read(&mut self, from: u16, data: &mut [u8]) {
+        match from {
+            port::STDIN => self.stdin.take(data),
+            port::STDIN_READY => fill(data, &self.stdin.ready().to_le_bytes()),
+            PIT_CHANNEL_2 | CLOCK_DATA => data.fill(0),
+            _ => data.fill(0xff),
+        }
+    }
+
+    /// The guest's one verdict; `None` when it gave none or more than one.
+    #[must_use]
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        match self.verdicts[..] {
+            [verdict] => Some(verdict),
+            _ => None,
+        }
+    }
+
+    fn report(&mut self, data: &[u8]) {
+        for &byte in data {
+            if byte == b'\n' {
+                self.verdicts.extend(Verdict::parse(&self.report));
+                // A second verdict is an error already; a guest that goes on must not fill our memory.
+                self.verdicts.truncate(2);
+                self.report.clear();
+            } else if self.report.len() < REPORT_LIMIT {
+                self.report.push(byte);
+            }
+        }
+    }
+}
+
+fn pass_on(sink: &mut Box<dyn Sink>, data: &[u8]) -> Result<Event> {
+    match sink.write_all(data).and_then(|()| sink.flush()) {
+        Ok(()) => Ok(Event::Continue),
+        // The reader of the output is gone, which ends the guest as it would end a local program.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Event::End),
+        Err(error) => Err(Error::Output(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports() -> Ports {
+        let output = Output {
+            stdout: Box::new(io::sink()),
+            stderr: Box::new(io::sink()),
+        };
+        Ports::new(output, Stdin::none())
+    }
+
+    #[test]
+    fn one_verdict_counts_and_two_do_not() {
+        let mut ports = ports();
+        assert_eq!(ports.verdict(), None);
+        ports.write(port::REPORT, b"noise\nexi").unwrap();
+        ports.write(port::REPORT, b"t 7\n").unwrap();
+        assert_eq!(ports.verdict(), Some(Verdict::Exit(7)));
+        ports.write(port::REPORT, b"exit 0\n").unwrap();
+        assert_eq!(ports.verdict(), None);
+    }
+
+    #[test]
+    fn an_endless_line_is_bounded() {
+        let mut ports = ports();
+        for _ in 0..100 {
+            ports.write(port::REPORT, &[b'x'; 4096]).unwrap();
+        }
+        assert!(ports.report.len() <= REPORT_LIMIT);
+    }
+
+    #[test]
+    fn without_input_the_guest_reads_end_of_file() {
+        let mut data = [0; 4];
+        ports().read(port::STDIN_READY, &mut data);
+        assert_eq!(u32::from_le_bytes(data), port::STDIN_EOF);
+    }
+
+    #[test]
+    fn doorbell_and_resets_are_told_apart() {
+        let mut ports = ports();
+        for (to, byte, event) in [
+            (port::READY, port::READY_BYTE, Event::Ready),
+            (port::READY, port::STARTED_BYTE, Event::Started),
+            (port::READY, 0, Event::Continue),
+            (port::EXIT, 0, Event::End),
+            (KEYBOARD_COMMAND, KEYBOARD_RESET, Event::Reset),
+            (KEYBOARD_COMMAND, 0xd1, Event::Continue),
+            (0x80, 0, Event::Continue),
+        ] {
+            assert_eq!(ports.write(to, &[byte]).unwrap(), event, "{to:#x}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The signals that make KVM_RUN return.
+//!
+//! One that arrives just before the call would be lost; so the handler also sets `immediate_exit` in the vCPU's shared
+//! page, which KVM looks at after it has blocked signals.
+//!
+//! unsafe lives here because signal handlers have no safe interface.
+#![allow(unsafe_code)]
+
+use super::timer::check;
+use crate::error::Result;
+use kvm_ioctls::VcpuFd;
+use std::cell::Cell;
+use std::mem;
+use std::os::unix::thread::JoinHandleExt;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// The timeout's signal: a real-time one, which nothing else uses.
+pub(super) fn timeout_signal() -> libc::c_int {
+    libc::SIGRTMIN()
+}
+
+/// The signal of a trace's samples.
+pub(super) fn sample_signal() -> libc::c_int {
+    libc::SIGRTMIN() + 1
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// `immediate_exit` of the vCPU that this thread runs; null outside of a run.
+    static IMMEDIATE_EXIT: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
+    static TIMED_OUT: Cell<bool> = const { Cell::new(false) };
+    static SAMPLE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The user interrupts: this ends every vCPU that is kicked or started from now on.
+pub(crate) fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the user interrupted.
+pub(super) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Whether the timeout's signal has reached this thread since the vCPU's watchdog was started.
+pub(super) fn timed_out() -> bool {
+    TIMED_OUT.get()
+}
+
+/// Whether a sample's signal has reached this thread since the last call.
+pub(super) fn take_sample() -> bool {
+    SAMPLE.take()
+}
+
+/// Forgets what signals of an earlier run have left.
+pub(super) fn reset() {
+    TIMED_OUT.set(false);
+    SAMPLE.set(false);
+}
+
+/// Has the next KVM_RUN of this thread return at once, or do so no longer.
+pub(super) fn set_immediate_exit(value: bool) {
+    let immediate_exit = IMMEDIATE_EXIT.get();
+    if !immediate_exit.is_null() {
+        // SAFETY: the pointer is into the kvm_run page of the vCPU that this thread is running, which outlives the
+        // `Running` that set it and clears it.
+        unsafe { immediate_exit.write_volatile(value.into()) };
+    }
+}
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    // Thread-locals without destructor and lazy initialisation, and atomics: nothing here is unsafe in a handler.
+    if signal == timeout_signal() {
+        TIMED_OUT.set(true);
+    } else if signal == sample_signal() {
+        SAMPLE.set(true);
+    } else if signal != Kick::signal() {
+        // SIGINT or SIGTERM. What a kick is for is found where the vCPU's thread looks next.
+        interrupt();
+    }
+    set_immediate_exit(true);
+}
+
+/// Installs the handler for a signal.
+///
+/// # Errors
+/// [`crate::Error::System`].
+pub(super) fn install(signal: libc::c_int) -> Result<()> {
+    // SAFETY: the struct is plain data; the handler is async-signal-safe. No SA_RESTART: KVM_RUN has to return.
+    let result = unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
+        libc::sigaction(signal, &raw const action, ptr::null_mut())
+    };
+    check("sigaction", result)
+}
+
+/// While this lives, signals make KVM_RUN of this vCPU return in the calling thread; the vCPU must outlive it.
+#[derive(Debug)]
+pub(super) struct Running(());
+
+impl Running {
+    pub(super) fn new(vcpu: &mut VcpuFd) -> Self {
+        IMMEDIATE_EXIT.set(&raw mut vcpu.get_kvm_run().immediate_exit);
+        Running(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        IMMEDIATE_EXIT.set(ptr::null_mut());
+    }
+}
+
+/// A thread that runs a vCPU, to be interrupted by another thread.
+#[derive(Debug)]
+pub(crate) struct Kick(libc::pthread_t);
+
+impl Kick {
+    /// The signal that a kick is.
+    pub(super) fn signal() -> libc::c_int {
+        libc::SIGRTMIN() + 2
+    }
+
+    /// Installs the signal's handler: without one, a kick ends the process.
+    ///
+    /// # Errors
+    /// [`crate::Error::System`].
+    pub(crate) fn install() -> Result<()> {
+        install(Self::signal())
+    }
+
+    /// The calling thread, which must outlive this.
+    ///
+    /// # Errors
+    /// [`crate::Error::System`].
+    pub(super) fn to_this_thread() -> Result<Self> {
+        Self::install()?;
+        // SAFETY: touches no memory.
+        Ok(Kick(unsafe { libc::pthread_self() }))
+    }
+
+    /// A thread that has not been joined yet.
+    pub(crate) fn to<T>(thread: &JoinHandle<T>) -> Self {
+        Kick(thread.as_pthread_t())
+    }
+
+    /// Has KVM_RUN return, or the next one.
+    pub(crate) fn kick(&self) {
+        // SAFETY: the thread is there: whoever holds this outlives neither the first vCPU's nor an unjoined one.
+        unsafe { libc::pthread_kill(self.0, Self::signal()) };
+    }
+}

@@ -1,0 +1,95 @@
+//! The payload's standard input: what can be read of a descriptor now, without waiting.
+
+use jiffy_abi::port;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fs::File;
+use std::io::Read;
+
+/// A descriptor and what was read ahead of the guest.
+#[derive(Debug)]
+pub struct Stdin {
+    file: Option<File>,
+    buffer: Vec<u8>,
+    taken: usize,
+}
+
+impl Stdin {
+    /// No input: the payload reads an end of file at once.
+    #[must_use]
+    pub fn none() -> Self {
+        Stdin {
+            file: None,
+            buffer: Vec::new(),
+            taken: 0,
+        }
+    }
+
+    /// The input of this file, pipe or terminal.
+    #[must_use]
+    pub fn from_file(file: File) -> Self {
+        Stdin {
+            file: Some(file),
+            ..Self::none()
+        }
+    }
+
+    /// How many bytes can be taken now, as [`port::STDIN_READY`] reads.
+    pub fn ready(&mut self) -> u32 {
+        if self.taken == self.buffer.len() {
+            self.refill();
+        }
+        match (self.buffer.len() - self.taken, &self.file) {
+            (0, None) => port::STDIN_EOF,
+            (ready, _) => ready as u32,
+        }
+    }
+
+    /// Takes the next bytes; zeros beyond what [`Stdin::ready`] returned.
+    pub fn take(&mut self, into: &mut [u8]) {
+        let ready = &self.buffer[self.taken..];
+        let count = ready.len().min(into.len());
+        into[..count].copy_from_slice(&ready[..count]);
+        into[count..].fill(0);
+        self.taken += count;
+    }
+
+    fn refill(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        self.taken = 0;
+        self.buffer.clear();
+        let mut polled = [PollFd::new(file, PollFlags::IN)];
+        if poll(&mut polled, Some(&Timespec::default())) == Ok(0) {
+            return;
+        }
+        self.buffer.resize(port::STDIN_CHUNK, 0);
+        // A descriptor that cannot be read (closed, a directory) has no more input.
+        let read = file.read(&mut self.buffer).unwrap_or(0);
+        self.buffer.truncate(read);
+        if read == 0 {
+            self.file = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_pipe_is_read_as_it_fills() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let mut stdin = Stdin::from_file(File::from(std::os::fd::OwnedFd::from(reader)));
+        assert_eq!(stdin.ready(), 0, "nothing was written yet");
+        writer.write_all(b"hello").unwrap();
+        assert_eq!(stdin.ready(), 5);
+        let mut some = [0; 3];
+        stdin.take(&mut some);
+        assert_eq!((&some, stdin.ready()), (b"hel", 2));
+        let mut rest = [9; 4];
+        stdin.take(&mut rest);
+        assert_eq!(&rest, b"lo\0\0");
+        drop(writer);
+        assert_eq!(stdin.ready(), port::STDIN_EOF);
+    }
+}

@@ -1,0 +1,113 @@
+//! The vCPUs beside the first: a thread each, which serves its own exits and leaves the rest to the first's.
+//!
+//! Linux wakes them itself, by messages between local APICs that never leave KVM. The first vCPU's thread alone judges
+//! what ends the machine or marks its time, so that there is one place for that.
+
+use super::exit::{Exits, Step, internal_error};
+use super::signals::{Kick, Running};
+use crate::base::lock::lock;
+use crate::base::signals::{AllBlocked, unblock};
+use crate::base::thread;
+use crate::confine::seccomp::{self, Filter};
+use crate::error::Result;
+use kvm_ioctls::VcpuFd;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// What another vCPU saw, or why its thread cannot go on.
+pub(crate) type News = Result<Step>;
+
+/// What all vCPUs' threads share.
+#[derive(Debug)]
+struct Shared {
+    exits: Exits,
+    first: Kick,
+    news: Mutex<Vec<News>>,
+    stop: AtomicBool,
+}
+
+/// The threads; stopped and joined when dropped.
+#[derive(Debug)]
+pub(crate) struct Team {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Team {
+    /// Starts a thread for each vCPU; the calling thread is the first vCPU's.
+    ///
+    /// # Errors
+    /// [`crate::Error::System`].
+    pub(crate) fn start(vcpus: Vec<VcpuFd>, exits: &Exits, confine: bool) -> Result<Self> {
+        let mut team = Team {
+            shared: Arc::new(Shared {
+                exits: exits.clone(),
+                first: Kick::to_this_thread()?,
+                news: Mutex::default(),
+                stop: AtomicBool::new(false),
+            }),
+            threads: Vec::new(),
+        };
+        if confine {
+            seccomp::prepare_allocator();
+        }
+        // The first vCPU's thread takes the signals of the process.
+        let blocked = AllBlocked::new();
+        for (vcpu, number) in vcpus.into_iter().zip(1..) {
+            let shared = Arc::clone(&team.shared);
+            let run = move || shared.run(vcpu, confine);
+            team.threads
+                .push(thread::spawn(format!("jiffy vcpu {number}"), run)?);
+        }
+        drop(blocked);
+        Ok(team)
+    }
+
+    /// What has happened since the last call.
+    pub(crate) fn news(&self) -> Vec<News> {
+        mem::take(&mut *lock(&self.shared.news))
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        for thread in self.threads.drain(..) {
+            Kick::to(&thread).kick();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// A thread's whole life.
+    fn run(&self, mut vcpu: VcpuFd, confine: bool) {
+        if confine && let Err(error) = seccomp::confine(Filter::Vcpu) {
+            return self.tell(Err(error));
+        }
+        let running = Running::new(&mut vcpu);
+        unblock(Kick::signal());
+        while !self.stop.load(Ordering::Acquire) {
+            let news = match self.exits.serve(vcpu.run()) {
+                // A signal is a kick, which is for the flag above.
+                Ok(Step::Served | Step::Interrupted) => continue,
+                // Completing the instruction for KVM would not be atomic between several vCPUs.
+                Ok(Step::InternalError) => Ok(Step::End(internal_error(&mut vcpu))),
+                news => news,
+            };
+            let goes_on = matches!(news, Ok(Step::Ready | Step::Started));
+            self.tell(news);
+            if !goes_on {
+                break;
+            }
+        }
+        drop(running);
+    }
+
+    fn tell(&self, news: News) {
+        lock(&self.news).push(news);
+        self.first.kick();
+    }
+}

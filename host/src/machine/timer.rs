@@ -1,0 +1,79 @@
+//! POSIX timers that send the calling thread a signal.
+//!
+//! unsafe lives here because POSIX timers have no safe interface.
+#![allow(unsafe_code)]
+
+use crate::error::{Error, Result};
+use std::io;
+use std::mem;
+use std::ptr;
+use std::time::Duration;
+
+/// A timer that sends the thread that made it a signal.
+#[derive(Debug)]
+pub(super) struct Timer(libc::timer_t);
+
+impl Timer {
+    /// A timer that is not armed.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub(super) fn new(signal: libc::c_int) -> Result<Self> {
+        // SAFETY: both structs are plain data; SIGEV_THREAD_ID names this very thread.
+        unsafe {
+            let mut event: libc::sigevent = mem::zeroed();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = signal;
+            event.sigev_notify_thread_id = libc::gettid();
+            let mut timer = ptr::null_mut();
+            let result = libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer);
+            check("timer_create", result).map(|()| Timer(timer))
+        }
+    }
+
+    /// Sends the signal once, after this time.
+    pub(super) fn arm(&self, after: Duration) -> Result<()> {
+        self.set(after.max(Duration::from_nanos(1))).map(|_| ())
+    }
+
+    /// Disarms the timer; returns the time that was left.
+    pub(super) fn disarm(&self) -> Result<Duration> {
+        self.set(Duration::ZERO)
+    }
+
+    fn set(&self, after: Duration) -> Result<Duration> {
+        // SAFETY: the timer is ours; the structs are plain data.
+        unsafe {
+            let (mut spec, mut old): (libc::itimerspec, libc::itimerspec) =
+                (mem::zeroed(), mem::zeroed());
+            spec.it_value.tv_sec =
+                libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX);
+            spec.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos());
+            let set = libc::timer_settime(self.0, 0, &raw const spec, &raw mut old);
+            check("timer_settime", set)?;
+            let left = old.it_value;
+            Ok(Duration::new(
+                left.tv_sec.unsigned_abs(),
+                left.tv_nsec.unsigned_abs() as u32,
+            ))
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // SAFETY: the timer is ours and is not used again.
+        unsafe { libc::timer_delete(self.0) };
+    }
+}
+
+/// Turns a result of 0 or -1 with errno into ours.
+pub(super) fn check(call: &'static str, result: libc::c_int) -> Result<()> {
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Error::System {
+        call,
+        error: io::Error::last_os_error(),
+    })
+}

@@ -1,0 +1,60 @@
+//! The state in which vCPUs begin: CPUID, XCR0, and the registers that the boot protocol asks for.
+
+use super::vm::Vm;
+use super::{cpuid, segments};
+use crate::error::{Result, kvm};
+use crate::layout;
+use crate::load::entry::Entry;
+use crate::memory::paging;
+use kvm_bindings::{kvm_regs, kvm_xcrs};
+use kvm_ioctls::{Kvm, VcpuFd};
+
+/// Sets up all vCPUs of a machine, the first at the kernel's entry point; Linux starts the others itself.
+///
+/// # Errors
+/// [`crate::Error::Kvm`].
+pub(crate) fn set_up(vm: &Vm, kvm_fd: &Kvm, entry: Entry) -> Result<()> {
+    let mut cpuid = cpuid::for_guest(kvm_fd)?;
+    let states = cpuid::xsave_states(&cpuid);
+    let cpus = 1 + vm.others.len() as u32;
+    for (vcpu, id) in [&vm.vcpu].into_iter().chain(&vm.others).zip(0..) {
+        if cpus > 1 {
+            cpuid::set_topology(&mut cpuid, id, cpus)?;
+        }
+        vcpu.set_cpuid2(&cpuid).map_err(kvm("KVM_SET_CPUID2"))?;
+        enable_states(vcpu, states);
+    }
+    let mut sregs = vm.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
+    // Bit 1 of the flags always reads as 1.
+    let mut regs = kvm_regs {
+        rflags: 2,
+        ..Default::default()
+    };
+    match entry {
+        Entry::Linux64(entry) => {
+            segments::set_long_mode(&mut sregs, paging::write_identity_map(&vm.memory)?);
+            (regs.rip, regs.rsi) = (entry, layout::BOOT_PARAMS);
+            regs.rsp = layout::BOOT_PARAMS;
+        }
+        Entry::Pvh(entry) => {
+            segments::set_protected_mode(&mut sregs);
+            (regs.rip, regs.rbx) = (entry.into(), layout::START_INFO);
+        }
+    }
+    vm.vcpu.set_sregs(&sregs).map_err(kvm("KVM_SET_SREGS"))?;
+    vm.vcpu.set_regs(&regs).map_err(kvm("KVM_SET_REGS"))
+}
+
+/// Sets XCR0 to what the guest will set it to. The kernel compares CPUID's size of the enabled states with its own sum,
+/// and QEMU's SVM does not let KVM see the guest's XSETBV: without this, each boot in the lab would warn in 60 lines. A
+/// KVM that refuses leaves the states to the guest, as any KVM could.
+fn enable_states(vcpu: &VcpuFd, states: u64) {
+    let mut xcrs = kvm_xcrs {
+        nr_xcrs: 1,
+        ..Default::default()
+    };
+    xcrs.xcrs[0].value = states;
+    if states != 0 {
+        let _ = vcpu.set_xcrs(&xcrs);
+    }
+}

@@ -1,0 +1,69 @@
+//! Which instructions can be completed, and by what.
+
+use super::cpu::Cpu;
+use super::instruction::{Instruction, Operand};
+use super::{integer, xsave};
+use crate::error::{Error, Result, kvm};
+use crate::memory::GuestMemory;
+use kvm_ioctls::VcpuFd;
+use std::collections::BTreeMap;
+
+/// How often each instruction was completed, by mnemonic.
+pub(crate) type Assists = BTreeMap<&'static str, u64>;
+
+/// Tries to complete the instruction at which the vCPU stopped.
+///
+/// Returns false when it is not one that is known here, or its memory is not mapped.
+///
+/// # Errors
+/// [`crate::Error::Kvm`].
+pub(crate) fn complete(vcpu: &VcpuFd, memory: &GuestMemory, assists: &mut Assists) -> Result<bool> {
+    let regs = vcpu.get_regs().map_err(kvm("KVM_GET_REGS"))?;
+    let sregs = vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
+    let mut cpu = Cpu {
+        vcpu,
+        memory,
+        regs,
+        sregs,
+    };
+    let Some(instruction) = Instruction::decode(&cpu.fetch(), &cpu.regs, &cpu.sregs) else {
+        return Ok(false);
+    };
+    let Some((name, effect)) = effect_of(&instruction) else {
+        return Ok(false);
+    };
+    match effect(&mut cpu, &instruction) {
+        Ok(()) => {}
+        Err(Error::OutOfBounds { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    cpu.regs.rip = cpu.regs.rip.wrapping_add(instruction.length);
+    vcpu.set_regs(&cpu.regs).map_err(kvm("KVM_SET_REGS"))?;
+    *assists.entry(name).or_default() += 1;
+    Ok(true)
+}
+
+type Effect = fn(&mut Cpu<'_>, &Instruction) -> Result<()>;
+
+fn effect_of(instruction: &Instruction) -> Option<(&'static str, Effect)> {
+    let memory = matches!(instruction.operand, Some(Operand::Memory(_)));
+    Some(match (instruction.opcode, instruction.extension()) {
+        (0xcc, _) => ("int3", integer::int3 as Effect),
+        (0x9b, _) => ("fwait", integer::nothing as Effect),
+        (0x0f01, _) => match instruction.modrm? {
+            0xca => ("clac", |cpu, _| cpu.set_flags(1 << 18, 0)),
+            0xcb => ("stac", |cpu, _| cpu.set_flags(1 << 18, 1 << 18)),
+            0xd0 => ("xgetbv", xsave::xgetbv as Effect),
+            _ => return None,
+        },
+        (0x0fb8, _) if instruction.repeat => ("popcnt", integer::popcnt as Effect),
+        (0x0fc7, 1) if memory && instruction.wide => ("cmpxchg16b", integer::cmpxchg16b as Effect),
+        (0x0fc7, 3) if memory => ("xrstors", xsave::xrstor as Effect),
+        (0x0fc7, 4) if memory => ("xsavec", xsave::xsave_compacted as Effect),
+        (0x0fc7, 5) if memory => ("xsaves", xsave::xsave_compacted as Effect),
+        (0x0fae, 4) if memory => ("xsave", xsave::xsave as Effect),
+        (0x0fae, 5) if memory => ("xrstor", xsave::xrstor as Effect),
+        (0x0fae, 6) if memory => ("xsaveopt", xsave::xsave as Effect),
+        _ => return None,
+    })
+}

@@ -1,0 +1,54 @@
+//! Where a walk starts: registers, and a copy of the stack.
+
+use crate::base::bytes::u64_at;
+
+/// The longest chain that is kept.
+pub(crate) const MAX_FRAMES: usize = 64;
+
+/// Bytes of stack that are looked at.
+pub(crate) const STACK: usize = 8 << 10;
+
+/// Registers that a walk starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// RIP, at its link address.
+    pub ip: u64,
+    /// RSP: the address of the stack's first byte.
+    pub sp: u64,
+    /// RBP.
+    pub bp: u64,
+}
+
+/// A copy of the stack from RSP upwards.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack<'a> {
+    base: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Stack<'a> {
+    /// A stack whose first byte is at `base`.
+    #[must_use]
+    pub fn new(base: u64, bytes: &'a [u8]) -> Self {
+        Stack { base, bytes }
+    }
+
+    /// The word at an address.
+    #[must_use]
+    pub fn word(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.base)?).ok()?;
+        u64_at(self.bytes, at)
+    }
+
+    /// All aligned words, in order.
+    pub fn words(&self) -> impl Iterator<Item = u64> + use<'a> {
+        let skip = (self.base.wrapping_neg() & 7) as usize;
+        let words = self
+            .bytes
+            .get(skip..)
+            .unwrap_or_default()
+            .as_chunks::<8>()
+            .0;
+        words.iter().map(|word| u64::from_le_bytes(*word))
+    }
+}

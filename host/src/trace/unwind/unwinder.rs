@@ -1,0 +1,74 @@
+//! Chooses how to find call chains in one kernel.
+
+use super::frames;
+use super::orc::Orc;
+use super::scan::Scanner;
+use super::stack::{Registers, Stack};
+use crate::error::Result;
+use crate::trace::image::Image;
+use crate::trace::raw::How;
+use std::path::Path;
+
+/// Finds call chains in one kernel, and becomes faster at it: it remembers the return addresses that it has seen.
+#[derive(Debug, Default)]
+pub struct Unwinder {
+    image: Image,
+    /// The ORC tables, where the kernel has them.
+    orc: Option<Orc>,
+    scanner: Scanner,
+}
+
+impl Unwinder {
+    /// For the kernel in this file.
+    ///
+    /// # Errors
+    /// [`crate::Error::Read`]; a file that is no ELF file is an empty image.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = crate::trace::image::read(path)?;
+        Ok(Self::parse(&bytes))
+    }
+
+    /// For this ELF file, which may be damaged.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Self {
+        let file = object::File::parse(bytes).ok();
+        Unwinder {
+            image: Image::parse(bytes),
+            orc: file.as_ref().and_then(Orc::parse),
+            scanner: Scanner::default(),
+        }
+    }
+
+    /// For these parts.
+    #[cfg(any(test, fuzzing))]
+    #[must_use]
+    pub fn of_parts(image: Image, orc: Option<Orc>) -> Self {
+        Unwinder {
+            image,
+            orc,
+            scanner: Scanner::default(),
+        }
+    }
+
+    /// The kernel.
+    #[must_use]
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The callers, innermost first, each as its return address at its link address.
+    #[must_use]
+    pub fn callers(&mut self, start: Registers, stack: Stack<'_>) -> (Vec<u64>, How) {
+        let image = &self.image;
+        if image.frame_pointers() {
+            return (frames::walk(image, start, stack), How::FramePointers);
+        }
+        if let Some(orc) = &self.orc {
+            let (chain, complete) = orc.walk(image, start, stack);
+            if complete || !chain.is_empty() {
+                return (chain, How::Orc);
+            }
+        }
+        (self.scanner.walk(image, start.ip, stack), How::Scan)
+    }
+}
