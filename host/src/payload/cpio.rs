@@ -48,8 +48,10 @@ fn entry(
     name: &[u8],
     bytes: &[u8],
 ) -> Result<(), Error> {
-    let size = u32::try_from(bytes.len())
-        .map_err(|_| Error::TooLarge(String::from_utf8_lossy(name).into_owned()))?;
+    let length = |field: &[u8]| {
+        u32::try_from(field.len())
+            .map_err(|_| Error::TooLarge(String::from_utf8_lossy(name).into_owned()))
+    };
     // inode, mode, user, group, links, time, size, device of the file (2), number of a device (2), name, check sum
     let fields = [
         inode,
@@ -58,12 +60,12 @@ fn entry(
         0,
         1,
         0,
-        size,
+        length(bytes)?,
         0,
         0,
         device.0,
         device.1,
-        name.len() as u32 + 1,
+        length(name)? + 1,
         0,
     ];
     let mut header = b"070701".to_vec();

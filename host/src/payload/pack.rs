@@ -3,6 +3,7 @@
 use super::search::{self, Libraries};
 use super::tree::{Node, Tree};
 use super::{Error, cpio, program};
+use crate::base::cast::to_u32;
 use jiffy_abi::payload::{self, MAX_STRINGS};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -181,7 +182,7 @@ fn payload_file(
     if count > MAX_STRINGS {
         return Err(Error::TooMany(count));
     }
-    let mut file = payload::header(flags, 1 + args.len() as u32, env.len() as u32).to_vec();
+    let mut file = payload::header(flags, to_u32(1 + args.len()), to_u32(env.len())).to_vec();
     for string in [path]
         .into_iter()
         .chain(args.iter().chain(env).map(OsString::as_os_str))

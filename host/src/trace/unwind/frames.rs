@@ -2,6 +2,7 @@
 
 use super::scan;
 use super::stack::{MAX_FRAMES, Registers, Stack};
+use crate::base::cast::to_usize;
 use crate::trace::image::Image;
 
 /// `push %rbp`.
@@ -34,7 +35,7 @@ pub(super) fn walk(image: &Image, start: Registers, stack: Stack<'_>) -> Vec<u64
 /// The return address of a function that has not set up its frame yet.
 fn before_the_frame(image: &Image, start: Registers, stack: Stack<'_>) -> Option<u64> {
     let (begin, _) = image.function(start.ip)?;
-    let done = image.code(begin)?.get(..(start.ip - begin) as usize)?;
+    let done = image.code(begin)?.get(..to_usize(start.ip - begin))?;
     // endbr64 or the tracer's five bytes of nop may come first; later, the frame is there.
     if done.len() > 10 {
         return None;

@@ -1,6 +1,7 @@
 //! Where a walk starts: registers, and a copy of the stack.
 
 use crate::base::bytes::u64_at;
+use crate::base::cast::to_usize;
 
 /// The longest chain that is kept.
 pub(crate) const MAX_FRAMES: usize = 64;
@@ -42,7 +43,7 @@ impl<'a> Stack<'a> {
 
     /// All aligned words, in order.
     pub fn words(&self) -> impl Iterator<Item = u64> + use<'a> {
-        let skip = (self.base.wrapping_neg() & 7) as usize;
+        let skip = to_usize(self.base.wrapping_neg() & 7);
         let words = self
             .bytes
             .get(skip..)
