@@ -30,12 +30,6 @@
 
 // What the fuzzers use is `pub` in private modules, and reachable only for them.
 #![cfg_attr(not(fuzzing), allow(unreachable_pub))]
-#![warn(
-    clippy::cast_lossless,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::ptr_as_ptr
-)]
 
 mod base;
 pub mod boot;

@@ -1,6 +1,7 @@
-//! What several folders need and no crate offers: little-endian fields, eventfds, locks, signals, threads.
+//! What several folders need and no crate offers: little-endian fields, conversions, eventfds, locks, signals, threads.
 
 pub(crate) mod bytes;
+pub(crate) mod cast;
 pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod signals;

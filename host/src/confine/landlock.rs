@@ -81,6 +81,10 @@ pub(super) fn restrict() -> io::Result<()> {
             size_of::<landlock_ruleset_attr>(),
             0,
         ))?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a file descriptor is an int"
+        )]
         let made = OwnedFd::from_raw_fd(made as i32);
         let root = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let rule = landlock_path_beneath_attr {

@@ -6,6 +6,7 @@ use super::virtio::device::Device;
 use super::virtio::io::Io;
 use super::virtio::queue::{Chain, Fault};
 use crate::base::bytes::{u32_at, u64_at};
+use crate::base::cast::to_u32;
 use crate::error::{Error, Result};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, fdatasync, flock};
 use rustix::io::Errno;
@@ -118,7 +119,8 @@ impl Block {
             }
             Err(_) => (VIRTIO_BLK_S_IOERR, 0),
         };
-        rest.write(&[status as u8]);
+        // One byte, the low one.
+        rest.write(&status.to_le_bytes()[..1]);
         Ok(written + 1)
     }
 
@@ -141,7 +143,7 @@ impl Block {
                     // The file has become shorter than it was.
                     return Err(Errno::IO.into());
                 }
-                return Ok(read as u32);
+                return Ok(to_u32(read));
             }
             VIRTIO_BLK_T_OUT => {
                 self.check_writable()?;
@@ -152,7 +154,7 @@ impl Block {
             VIRTIO_BLK_T_GET_ID => {
                 let mut id = [0; VIRTIO_BLK_ID_BYTES as usize];
                 id[..5].copy_from_slice(b"jiffy");
-                return Ok(into.write(&id) as u32);
+                return Ok(to_u32(into.write(&id)));
             }
             VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => self.clear(kind, data)?,
             _ => return Err(Errno::OPNOTSUPP.into()),

@@ -8,6 +8,7 @@ use super::virtio::interrupt::Interrupt;
 use super::virtio::memory::View;
 use super::virtio::mmio::Transport;
 use crate::base::bytes::fill;
+use crate::base::cast::{to_u32, to_usize};
 use crate::base::lock::lock;
 use crate::error::{Error, Result};
 use crate::layout;
@@ -94,10 +95,12 @@ impl Devices {
     /// Their lines, for the MP table.
     #[must_use]
     pub(crate) fn interrupts(&self) -> Option<Interrupts> {
-        let last = FIRST_IRQ + self.transports.len() as u32;
-        self.controller.is_some().then_some(Interrupts {
-            first: FIRST_IRQ as u8,
-            end: last as u8,
+        self.controller.as_ref()?;
+        // `new` has checked that they are lines of the chip, which has few.
+        let line = |irq: u32| u8::try_from(irq).ok();
+        Some(Interrupts {
+            first: line(FIRST_IRQ)?,
+            end: line(FIRST_IRQ + to_u32(self.transports.len()))?,
         })
     }
 
@@ -165,7 +168,7 @@ impl Devices {
 /// The device's number and the offset in its page.
 fn slot(at: u64) -> Option<(usize, u64)> {
     let offset = at.checked_sub(layout::DEVICES)?;
-    Some(((offset / layout::PAGE) as usize, offset % layout::PAGE))
+    Some((to_usize(offset / layout::PAGE), offset % layout::PAGE))
 }
 
 fn ioapic(at: u64) -> Option<u64> {

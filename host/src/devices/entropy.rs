@@ -4,6 +4,7 @@ use super::virtio::config::Config;
 use super::virtio::device::Device;
 use super::virtio::io::Io;
 use super::virtio::queue::{Chain, Fault};
+use crate::base::cast::to_u32;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::sync::Arc;
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
@@ -46,5 +47,5 @@ fn fill(mut chain: Chain<'_>) -> Result<u32, Fault> {
     let wanted = chain.writable.len().min(MAX_REQUEST);
     let got = getrandom(&mut bytes[..wanted], GetRandomFlags::empty())
         .map_err(|error| Fault::Host("getrandom", error.into()))?;
-    Ok(chain.writable.write(&bytes[..got]) as u32)
+    Ok(to_u32(chain.writable.write(&bytes[..got])))
 }

@@ -4,6 +4,7 @@
 //! becomes the message that its entry describes. No end of interrupt comes back, since no line is level-triggered.
 //! Source: Intel 82093AA I/O Advanced Programmable Interrupt Controller, chapter 3.
 
+use crate::base::cast::{low32, to_u32};
 use kvm_bindings::kvm_msi;
 
 /// Offsets of the two registers that the others are reached through.
@@ -71,10 +72,10 @@ impl Ioapic {
             SELECT => self.selected,
             WINDOW => match self.selected {
                 ID => self.id,
-                VERSION => VERSION_82093AA | (self.pins.len() as u32).saturating_sub(1) << 16,
+                VERSION => VERSION_82093AA | to_u32(self.pins.len()).saturating_sub(1) << 16,
                 number => self
                     .entry(number)
-                    .map_or(0, |(pin, shift)| (self.pins[pin].entry >> shift) as u32),
+                    .map_or(0, |(pin, shift)| low32(self.pins[pin].entry >> shift)),
             },
             _ => 0,
         }
@@ -112,8 +113,8 @@ impl Ioapic {
         *pending = false;
         let mode = u32::from(*entry & DESTINATION_MODE != 0) << 2;
         Some(kvm_msi {
-            address_lo: MESSAGE_ADDRESS | ((*entry >> 56) as u32 * (1 << 12)) | mode,
-            data: (*entry & VECTOR_AND_MODE) as u32,
+            address_lo: MESSAGE_ADDRESS | (low32(*entry >> 56) * (1 << 12)) | mode,
+            data: low32(*entry & VECTOR_AND_MODE),
             ..Default::default()
         })
     }

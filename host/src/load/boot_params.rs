@@ -3,6 +3,7 @@
 //! Source: Documentation/arch/x86/boot.rst ("64-bit Boot Protocol") and zero-page.rst of the kernel. There is no global
 //! descriptor table: startup_64 loads its own before it loads any segment register.
 
+use crate::base::cast::{low32, to_u32};
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::memory::GuestMemory;
@@ -37,20 +38,20 @@ pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -
     field(HEADER + offset_of!(setup_header, type_of_loader), &[0xff])?;
     header(
         offset_of!(setup_header, cmd_line_ptr),
-        layout::COMMAND_LINE as u32,
+        low32(layout::COMMAND_LINE),
     )?;
     header(
         offset_of!(setup_header, cmdline_size),
-        command_line.len() as u32,
+        to_u32(command_line.len()),
     )?;
     // The initramfs lies below the gap, hence below 4 GiB.
     header(
         offset_of!(setup_header, ramdisk_image),
-        initramfs.start as u32,
+        low32(initramfs.start),
     )?;
     header(
         offset_of!(setup_header, ramdisk_size),
-        (initramfs.end - initramfs.start) as u32,
+        low32(initramfs.end - initramfs.start),
     )?;
     write_memory_map(memory)
 }
@@ -82,10 +83,11 @@ pub(super) fn usable(memory: &GuestMemory) -> Vec<Range<u64>> {
 }
 
 fn write_memory_map(memory: &GuestMemory) -> Result<()> {
-    let mut count = 0;
+    let mut count = 0_u8;
     for range in usable(memory) {
         let at = layout::BOOT_PARAMS
-            + (offset_of!(boot_params, e820_table) + count * size_of::<boot_e820_entry>()) as u64;
+            + (offset_of!(boot_params, e820_table)
+                + usize::from(count) * size_of::<boot_e820_entry>()) as u64;
         memory.write(at, &range.start.to_le_bytes())?;
         memory.write(at + 8, &(range.end - range.start).to_le_bytes())?;
         memory.write(at + 16, &E820_RAM.to_le_bytes())?;
@@ -93,6 +95,6 @@ fn write_memory_map(memory: &GuestMemory) -> Result<()> {
     }
     memory.write(
         layout::BOOT_PARAMS + offset_of!(boot_params, e820_entries) as u64,
-        &[count as u8],
+        &[count],
     )
 }

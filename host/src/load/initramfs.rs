@@ -133,6 +133,7 @@ fn open(archive: Archive) -> Result<Opened> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::cast::to_usize;
     use crate::memory::Pages;
 
     #[test]
@@ -148,7 +149,7 @@ mod tests {
         let placed = |initramfs: Initramfs| {
             let mut memory = GuestMemory::new(8, Pages::Small).unwrap();
             let at = initramfs.place(&mut memory, 1 << 20).unwrap();
-            let mut bytes = vec![0; (at.end - at.start) as usize];
+            let mut bytes = vec![0; to_usize(at.end - at.start)];
             memory.read(at.start, &mut bytes).unwrap();
             (at, bytes)
         };

@@ -2,6 +2,7 @@
 
 use super::entry::{Entry, Protocol};
 use super::note::{self, HEADERS};
+use crate::base::cast::to_usize;
 use crate::error::{Error, KernelFault, Result};
 use crate::layout;
 use crate::memory::GuestMemory;
@@ -53,7 +54,7 @@ impl Kernel {
         if !metadata.is_file() {
             return Err(read(std::io::Error::other("not a regular file")));
         }
-        let mut headers = vec![0; HEADERS.min(metadata.len() as usize)];
+        let mut headers = vec![0; HEADERS.min(to_usize(metadata.len()))];
         file.read_exact_at(&mut headers, 0).map_err(read)?;
         let (entry, segments) =
             parse(&headers, metadata.len()).map_err(|reason| Error::Kernel {
@@ -100,7 +101,7 @@ impl Kernel {
     /// The whole file, empty if it can no longer be read.
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.len as usize];
+        let mut bytes = vec![0; to_usize(self.len)];
         match self.file.read_exact_at(&mut bytes, 0) {
             Ok(()) => bytes,
             Err(_) => Vec::new(),

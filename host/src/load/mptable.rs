@@ -4,6 +4,7 @@
 //! and maps each 16 bytes anew; without a table it looks through 66 KiB, some 2.9 million instructions. So the table's
 //! pointer is the first thing in memory, where the kernel looks first.
 
+use crate::base::cast::low32;
 use crate::error::Result;
 use crate::layout;
 use crate::memory::GuestMemory;
@@ -51,7 +52,7 @@ pub fn write(memory: &GuestMemory, cpus: u8, interrupts: Option<Interrupts>) -> 
     let table_at = layout::MP_TABLE + POINTER as u64;
     let mut pointer = [0; POINTER];
     pointer[..4].copy_from_slice(b"_MP_");
-    pointer[4..8].copy_from_slice(&(table_at as u32).to_le_bytes());
+    pointer[4..8].copy_from_slice(&low32(table_at).to_le_bytes());
     // Length in units of 16 bytes, and the specification's revision, 1.4.
     (pointer[8], pointer[9]) = (1, 4);
     pointer[10] = checksum(&pointer);
@@ -74,7 +75,8 @@ pub fn write(memory: &GuestMemory, cpus: u8, interrupts: Option<Interrupts>) -> 
         entries += add_interrupts(&mut table, cpus, interrupts);
     }
     table[34..36].copy_from_slice(&entries.to_le_bytes());
-    let length = table.len() as u16;
+    // 255 processors and 16 interrupts take less than 16 KiB.
+    let length = u16::try_from(table.len()).unwrap_or(u16::MAX);
     table[4..6].copy_from_slice(&length.to_le_bytes());
     table[7] = checksum(&table);
     memory.write(table_at, &table)
@@ -88,7 +90,7 @@ fn add_interrupts(table: &mut Vec<u8>, ioapic_id: u8, interrupts: Interrupts) ->
     bus[2..].copy_from_slice(b"ISA   ");
     let mut ioapic = [0; IOAPIC];
     ioapic[..4].copy_from_slice(&[IOAPIC_ENTRY, ioapic_id, IOAPIC_VERSION, ENABLED]);
-    ioapic[4..].copy_from_slice(&(layout::IOAPIC as u32).to_le_bytes());
+    ioapic[4..].copy_from_slice(&low32(layout::IOAPIC).to_le_bytes());
     table.extend(bus);
     table.extend(ioapic);
     for line in interrupts.first..interrupts.end {

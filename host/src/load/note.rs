@@ -2,6 +2,7 @@
 //!
 //! Source: include/xen/interface/elfnote.h of Linux.
 
+use crate::base::cast::to_usize;
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_NOTE};
 use object::read::elf::{FileHeader, NoteIterator, ProgramHeader};
@@ -21,7 +22,7 @@ const NOTES: u64 = 64 << 10;
 /// The entry point that a vmlinux offers in a note, a guest-physical address; `None` if it offers none.
 pub(super) fn pvh_entry(file: &File) -> Option<u32> {
     let len = file.metadata().ok()?.len();
-    let mut headers = vec![0; len.min(HEADERS as u64) as usize];
+    let mut headers = vec![0; to_usize(len).min(HEADERS)];
     file.read_exact_at(&mut headers, 0).ok()?;
     let header = FileHeader64::<LittleEndian>::parse(&*headers).ok()?;
     let programs = header.program_headers(LittleEndian, &*headers).ok()?;
@@ -54,10 +55,11 @@ mod tests {
     use super::super::entry::{Entry, Protocol};
     use super::super::kernel::Kernel;
     use super::*;
+    use crate::base::cast::to_u32;
     use std::io::Write;
 
     fn note(owner: &[u8], kind: u32, value: &[u8]) -> Vec<u8> {
-        let lengths = [owner.len() as u32, value.len() as u32, kind];
+        let lengths = [to_u32(owner.len()), to_u32(value.len()), kind];
         let mut bytes: Vec<u8> = lengths.iter().flat_map(|word| word.to_le_bytes()).collect();
         for part in [owner, value] {
             bytes.extend(part);

@@ -94,8 +94,7 @@ pub(super) fn set_topology(cpuid: &mut CpuId, id: u32, cpus: u32) -> Result<()> 
         }
     }
     // Threads of a core, one; cores of the package.
-    for (index, (shift, count, kind)) in [(0, 1, 1), (bits, cpus, 2)].into_iter().enumerate() {
-        let index = index as u32;
+    for (index, (shift, count, kind)) in (0..).zip([(0, 1, 1), (bits, cpus, 2)]) {
         let level = kvm_cpuid_entry2 {
             function: 0xb,
             index,

@@ -1,5 +1,6 @@
 //! The payload's standard input: what can be read of a descriptor now, without waiting.
 
+use crate::base::cast::to_u32;
 use jiffy_abi::port;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
@@ -40,7 +41,7 @@ impl Stdin {
         }
         match (self.buffer.len() - self.taken, &self.file) {
             (0, None) => port::STDIN_EOF,
-            (ready, _) => ready as u32,
+            (ready, _) => to_u32(ready),
         }
     }
 

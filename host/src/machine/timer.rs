@@ -3,6 +3,7 @@
 //! unsafe lives here because POSIX timers have no safe interface.
 #![allow(unsafe_code)]
 
+use crate::base::cast::low32;
 use crate::error::{Error, Result};
 use std::io;
 use std::mem;
@@ -54,7 +55,7 @@ impl Timer {
             let left = old.it_value;
             Ok(Duration::new(
                 left.tv_sec.unsigned_abs(),
-                left.tv_nsec.unsigned_abs() as u32,
+                low32(left.tv_nsec.unsigned_abs()),
             ))
         }
     }

@@ -2,6 +2,7 @@
 
 use super::vm::Vm;
 use super::{cpuid, segments};
+use crate::base::cast::to_u32;
 use crate::error::{Result, kvm};
 use crate::layout;
 use crate::load::entry::Entry;
@@ -16,7 +17,7 @@ use kvm_ioctls::{Kvm, VcpuFd};
 pub(crate) fn set_up(vm: &Vm, kvm_fd: &Kvm, entry: Entry) -> Result<()> {
     let mut cpuid = cpuid::for_guest(kvm_fd)?;
     let states = cpuid::xsave_states(&cpuid);
-    let cpus = 1 + vm.others.len() as u32;
+    let cpus = 1 + to_u32(vm.others.len());
     for (vcpu, id) in [&vm.vcpu].into_iter().chain(&vm.others).zip(0..) {
         if cpus > 1 {
             cpuid::set_topology(&mut cpuid, id, cpus)?;

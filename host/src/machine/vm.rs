@@ -91,9 +91,9 @@ impl Vm {
 
 #[allow(unsafe_code)]
 fn attach_memory(vm: &VmFd, memory: &GuestMemory) -> Result<()> {
-    for (slot, region) in memory.regions().enumerate() {
+    for (slot, region) in (0..).zip(memory.regions()) {
         let region = kvm_userspace_memory_region {
-            slot: slot as u32,
+            slot,
             flags: 0,
             guest_phys_addr: region.gpa,
             memory_size: region.len,

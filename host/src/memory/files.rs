@@ -5,6 +5,7 @@
 
 use super::guest::GuestMemory;
 use super::mapping::Mapping;
+use crate::base::cast::to_usize;
 use crate::layout;
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::fs::File;
@@ -20,7 +21,7 @@ impl GuestMemory {
     /// [`crate::Error::OutOfBounds`], or what reading the file gave; a file that ends early is `UnexpectedEof`.
     pub fn place(&mut self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
         // One check for all parts; it also says that the sums below do not overflow.
-        self.at(gpa, len as usize).map_err(io::Error::other)?;
+        self.at(gpa, to_usize(len)).map_err(io::Error::other)?;
         let end = gpa + len;
         let aligned = (offset | gpa) & (layout::PAGE - 1) == 0;
         // A mapping says nothing of a file that ends early: it has no pages there.
@@ -51,13 +52,13 @@ impl GuestMemory {
 
     /// Replaces whole pages of guest memory by a private mapping of a file's.
     fn map_file(&self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
-        let to = self.at(gpa, len as usize).map_err(io::Error::other)?;
+        let to = self.at(gpa, to_usize(len)).map_err(io::Error::other)?;
         // SAFETY: the range is inside our own mapping (checked by `at`), which this replaces page by page;
         // no Rust reference into it exists.
         unsafe {
             mm::mmap(
                 to.cast(),
-                len as usize,
+                to_usize(len),
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
                 file,
@@ -70,11 +71,11 @@ impl GuestMemory {
     /// Copies whole pages of a file, through a mapping of it, which measured faster than `read` and than a populated
     /// mapping. The mapping stays as long as guest memory, because a boot need not wait for unmapping it.
     fn copy_file(&mut self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
-        let to = self.at(gpa, len as usize).map_err(io::Error::other)?;
-        let from = Mapping::of_file(file, offset, len as usize)?;
+        let to = self.at(gpa, to_usize(len)).map_err(io::Error::other)?;
+        let from = Mapping::of_file(file, offset, to_usize(len))?;
         // SAFETY: `from` has `len` bytes, and so has guest memory at `to` (checked by `at`), which is another mapping, so
         // the two do not overlap.
-        unsafe { ptr::copy_nonoverlapping(from.start(), to, len as usize) };
+        unsafe { ptr::copy_nonoverlapping(from.start(), to, to_usize(len)) };
         self.sources.push(from);
         Ok(())
     }
@@ -84,7 +85,7 @@ impl GuestMemory {
     fn read_file(&self, file: &File, offset: u64, gpa: u64, len: u64) -> io::Result<()> {
         let mut done = 0;
         while done < len {
-            let left = (len - done) as usize;
+            let left = to_usize(len - done);
             let to = self.at(gpa + done, left).map_err(io::Error::other)?;
             let position = libc::off_t::try_from(offset + done).map_err(io::Error::other)?;
             // SAFETY: `at` checked `left` bytes at `to`; the kernel writes at most that many.
@@ -102,13 +103,14 @@ impl GuestMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::cast::to_u32;
     use crate::memory::Pages;
 
     #[test]
     fn a_file_reads_back_whatever_the_pages() {
         const MIB: usize = 1 << 20;
-        let bytes: Vec<u8> = (0..6 * MIB as u32)
-            .map(|at| (at / 4096) as u8 ^ at as u8)
+        let bytes: Vec<u8> = (0..to_u32(6 * MIB))
+            .map(|at| (at / 4096).to_le_bytes()[0] ^ at.to_le_bytes()[0])
             .collect();
         let mut file = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut file, &bytes).unwrap();

@@ -7,6 +7,7 @@
 use super::mapping::Mapping;
 use super::pages::Pages;
 use super::thp;
+use crate::base::cast::to_usize;
 use crate::error::{Error, Result};
 use crate::layout;
 use std::fs;
@@ -68,7 +69,7 @@ impl GuestMemory {
         let mapping = Mapping::anonymous(len, pages)?;
         let start = mapping.start();
         let mut memory = GuestMemory {
-            base: start.map_addr(|address| address.next_multiple_of(thp::PAGE as usize)),
+            base: start.map_addr(|address| address.next_multiple_of(to_usize(thp::PAGE))),
             len,
             mapping: Arc::new(mapping),
             sources: Vec::new(),
@@ -162,14 +163,14 @@ impl GuestMemory {
 
     /// Asks for huge pages; false from a host that refuses.
     pub(super) fn advise_huge(&self, range: Range<u64>) -> bool {
-        let len = (range.end - range.start) as usize;
+        let len = to_usize(range.end - range.start);
         self.at(range.start, len)
             .is_ok_and(|at| thp::advise(at, len))
     }
 
     /// Touches the small page at `gpa`, which is to be untouched, and tells whether the next one came with it.
     pub(super) fn first_is_huge(&self, gpa: u64) -> bool {
-        self.at(gpa, 2 * layout::PAGE as usize)
+        self.at(gpa, to_usize(2 * layout::PAGE))
             // SAFETY: `at` checked two pages of our own mapping, into which nobody has written yet.
             .is_ok_and(|at| unsafe { thp::first_is_huge(at) })
     }

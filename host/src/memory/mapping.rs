@@ -5,6 +5,7 @@
 
 use super::pages::Pages;
 use super::thp;
+use crate::base::cast::to_usize;
 use crate::error::{Result, system};
 use rustix::mm::{self, MapFlags, ProtFlags};
 use std::ffi;
@@ -35,7 +36,7 @@ impl Mapping {
             // Space to start at a multiple of a huge page, which kernels before 6.7 do not do by themselves.
             _ => (MapFlags::NORESERVE, len + thp::PAGE),
         };
-        let len = len as usize;
+        let len = to_usize(len);
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice aliases nothing.
         let start =

@@ -2,6 +2,7 @@
 //! manual, volume 2, chapter 5.
 
 use super::guest::GuestMemory;
+use crate::base::cast::to_usize;
 use crate::error::{Error, Result};
 use crate::layout;
 use std::ops::Range;
@@ -27,7 +28,7 @@ pub(crate) fn translate(memory: &GuestMemory, cr3: u64, address: u64) -> Result<
         if level == 0 || (level < 3 && entry & LARGE != 0) {
             let mask = (1_u64 << shift) - 1;
             let gpa = (entry & ADDRESS & !mask) | (address & mask);
-            return Ok((gpa, (mask + 1 - (address & mask)) as usize));
+            return Ok((gpa, to_usize(mask + 1 - (address & mask))));
         }
         table = entry & ADDRESS;
     }
@@ -87,7 +88,7 @@ pub fn write_identity_map(memory: &GuestMemory) -> Result<u64> {
     let [top, gigabytes, megabytes] = [0, 1, 2].map(|n| layout::PAGE_TABLES + n * layout::PAGE);
     memory.write(top, &(gigabytes | TABLE).to_le_bytes())?;
     memory.write(gigabytes, &(megabytes | TABLE).to_le_bytes())?;
-    let mut entries = [0; layout::PAGE as usize];
+    let mut entries = [0; to_usize(layout::PAGE)];
     for (index, entry) in entries.chunks_exact_mut(8).enumerate() {
         entry.copy_from_slice(&((index as u64) << 21 | PAGE).to_le_bytes());
     }

@@ -1,6 +1,7 @@
 //! A memory file (memfd) that many machines map: written once, and then sealed, so that nothing can change or shorten
 //! it under a guest.
 
+use crate::base::cast::to_usize;
 use crate::error::{Error, Result, system};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::fs::File;
@@ -57,7 +58,7 @@ impl SealedFile {
     /// Adds zeros up to a multiple of `to`, at most a page.
     pub(crate) fn align(&mut self, to: u64) -> Result<()> {
         let missing = self.len.next_multiple_of(to) - self.len;
-        self.write(&vec![0; missing as usize])
+        self.write(&vec![0; to_usize(missing)])
     }
 
     /// The file, which does not change any more, and its length.

@@ -3,6 +3,7 @@
 //! unsafe lives here because both are system calls on raw addresses.
 #![allow(unsafe_code)]
 
+use crate::base::cast::to_usize;
 use crate::layout;
 use rustix::mm::{self, Advice};
 
@@ -21,7 +22,7 @@ pub(super) fn advise(at: *mut u8, len: usize) -> bool {
 /// # Safety
 /// Two small pages at `at` are the caller's own writable mapping, still untouched.
 pub(super) unsafe fn first_is_huge(at: *mut u8) -> bool {
-    let page = layout::PAGE as usize;
+    let page = to_usize(layout::PAGE);
     let mut resident = 0;
     // SAFETY: the caller's two pages; zero is what the untouched one has; `resident` holds the answer for one page.
     let result = unsafe {

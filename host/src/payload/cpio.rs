@@ -5,18 +5,18 @@ use super::tree::{Node, Tree};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-/// Types of file in a mode: `include/uapi/linux/stat.h`.
+/// File types in a mode: `include/uapi/linux/stat.h`.
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
-/// Everything starts at a multiple of this.
+/// Headers and file contents start at a multiple of this many bytes.
 const ALIGN: usize = 4;
 
-/// Writes `tree` as one archive, the same bytes for the same tree: no times, no owners, inodes counted from 1.
+/// Writes `tree` as one archive. The same tree gives the same bytes: times and owners are zero, and inodes count from 1.
 ///
-/// Its length is a multiple of 4, so that another archive may follow.
+/// The archive's length is a multiple of 4, so another archive can follow it.
 ///
 /// # Errors
 /// [`Error::Write`] from `out`, [`Error::TooLarge`] for a file of 4 GiB or more.
@@ -48,9 +48,11 @@ fn entry(
     name: &[u8],
     bytes: &[u8],
 ) -> Result<(), Error> {
-    let size = u32::try_from(bytes.len())
-        .map_err(|_| Error::TooLarge(String::from_utf8_lossy(name).into_owned()))?;
-    // inode, mode, user, group, links, time, size, device of the file (2), number of a device (2), name, check sum
+    let length = |field: &[u8]| {
+        u32::try_from(field.len())
+            .map_err(|_| Error::TooLarge(String::from_utf8_lossy(name).into_owned()))
+    };
+    // ino, mode, uid, gid, nlink, mtime, filesize, dev (2), rdev (2), namesize, check
     let fields = [
         inode,
         mode,
@@ -58,12 +60,12 @@ fn entry(
         0,
         1,
         0,
-        size,
+        length(bytes)?,
         0,
         0,
         device.0,
         device.1,
-        name.len() as u32 + 1,
+        length(name)? + 1,
         0,
     ];
     let mut header = b"070701".to_vec();

@@ -1,4 +1,4 @@
-//! What an ELF file says that it needs.
+//! The interpreter and libraries that an ELF file asks for.
 
 use super::Error;
 use object::Endianness;
@@ -14,35 +14,35 @@ use std::path::{Path, PathBuf};
 
 type Header = FileHeader64<Endianness>;
 
-/// How many bytes [`is_for_guest`] looks at.
+/// How many bytes [`is_for_guest`] needs.
 pub(crate) const HEADER: u64 = size_of::<Header>() as u64;
 
-/// The needs of one ELF file.
+/// What one ELF file asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// The dynamic loader; none for a static program and for most libraries.
+    /// The dynamic loader; `None` for static programs and most libraries.
     pub(crate) interpreter: Option<PathBuf>,
-    /// Names of libraries, in the file's order.
+    /// Library names, in the file's order.
     pub(crate) libraries: Vec<String>,
-    /// Directories to search first, for this file and for what it loads; not looked at if there is a `runpath`.
+    /// Directories to search first, for this file and for the libraries it loads; ignored if there is a `runpath`.
     pub(crate) rpath: Option<OsString>,
     /// Directories to search for this file's own libraries.
     pub(crate) runpath: Option<OsString>,
 }
 
-/// Is this an ELF file at all?
+/// Whether this is an ELF file.
 pub(crate) fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(&ELFMAG)
 }
 
-/// Can the guest load this file, as far as its header says?
+/// Whether the guest can load this file, judging by its header.
 pub(crate) fn is_for_guest(bytes: &[u8]) -> bool {
     machine(bytes).is_none() && is_elf(bytes)
 }
 
-/// For what an ELF file is built, if not for the guest.
+/// The machine that an ELF file is built for; `None` if that is the guest's.
 fn machine(bytes: &[u8]) -> Option<String> {
-    // These three lie alike in every ELF file: e_ident[EI_CLASS], e_ident[EI_DATA], and e_machine after e_type.
+    // These have the same offset in every ELF file: e_ident[EI_CLASS], e_ident[EI_DATA], and e_machine after e_type.
     let (class, order) = (FileClass(*bytes.get(4)?), *bytes.get(5)?);
     let machine = <[u8; 2]>::try_from(bytes.get(18..20)?).ok()?;
     let machine = if order == ELFDATA2MSB.0 {
@@ -61,7 +61,7 @@ fn machine(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Reads what `bytes`, the file at `path`, needs.
+/// Reads what the file at `path`, whose contents are `bytes`, asks for.
 ///
 /// # Errors
 /// [`Error::Machine`] or [`Error::Damaged`].
@@ -114,7 +114,7 @@ fn parse(bytes: &[u8]) -> Result<Needs, String> {
     Ok(needs)
 }
 
-/// The file's bytes from the one that is loaded at `address` on.
+/// The file's contents, starting with the byte that is loaded at `address`.
 fn from_address<'a>(
     segments: &[ProgramHeader64<Endianness>],
     endian: Endianness,

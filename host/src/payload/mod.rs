@@ -1,15 +1,15 @@
 //! The initramfs: PID 1, and the program it runs with everything that program needs from this machine.
 //!
 //! ```text
-//! pack      the two archives: the base (PID 1) and, behind it, the payload
-//! program   what a program needs from this machine: scripts' interpreters, libraries
-//! search    where programs and libraries are found: PATH, and the dynamic loader's rules
-//! elf       what an ELF file says that it needs
-//! tree      the files of an archive, taken from this machine with their symlinks
-//! cpio      the archive's bytes
+//! pack      the two archives: the base (PID 1), followed by the payload
+//! program   the files that a program needs from this machine: interpreters and libraries
+//! search    finds programs and libraries: PATH, and the dynamic loader's rules
+//! elf       the interpreter and libraries that an ELF file asks for
+//! tree      an archive's files, copied from this machine with their symbolic links
+//! cpio      the archive format
 //! ```
 //!
-//! No program is run to find out what it needs, so packing is safe for programs that nobody trusts.
+//! Packing never runs a program to find out what it needs, so it is safe for untrusted programs.
 
 mod cpio;
 mod elf;

@@ -3,20 +3,21 @@
 use super::search::{self, Libraries};
 use super::tree::{Node, Tree};
 use super::{Error, cpio, program};
+use crate::base::cast::to_u32;
 use jiffy_abi::payload::{self, MAX_STRINGS};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Enough for a program to learn who it is.
+/// The minimum for a program to look up its own user and group.
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\n";
 
-/// What a program's environment takes over from ours; HOME is the guest's.
+/// Variables that a program inherits from our environment. HOME is not among them: it is the guest's.
 const INHERITED: [&str; 4] = ["PATH", "TERM", "LANG", "LC_ALL"];
 
-/// The environment that a program gets unless told otherwise.
+/// The default environment of a program from this machine.
 #[must_use]
 pub fn environment() -> Vec<OsString> {
     let ours = INHERITED.iter().filter_map(|name| {
@@ -30,10 +31,10 @@ pub fn environment() -> Vec<OsString> {
         .collect()
 }
 
-/// Where a program of the guest's own finds others: our `PATH` is of this machine.
+/// `PATH` for a program from the guest's root, since ours describes this machine.
 const GUEST_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The environment that a program of the guest's own gets.
+/// The default environment of a program from the guest's root.
 #[must_use]
 pub fn guest_environment() -> Vec<OsString> {
     let ours = environment().into_iter();
@@ -41,9 +42,9 @@ pub fn guest_environment() -> Vec<OsString> {
     others.chain([OsString::from(GUEST_PATH)]).collect()
 }
 
-/// Writes the initramfs that every guest has: `init`, PID 1's ELF, as `/init`, and `/dev/console`.
+/// Writes the initramfs that every guest has: `/dev/console`, and `/init` with PID 1's ELF file `init`.
 ///
-/// Alone it makes a guest that rings ready and powers off; [`with_payload`]'s archive may follow it.
+/// On its own it gives a guest that signals ready and powers off; the archive of [`with_payload`] can follow it.
 ///
 /// # Errors
 /// [`Error::Write`] from `out`.
@@ -68,11 +69,11 @@ pub fn base(init: &[u8], out: &mut impl Write) -> Result<(), Error> {
     cpio::write(&tree, out)
 }
 
-/// The archive that goes behind [`base`]'s to run a program: it, what it needs from this machine at the same paths
-/// as here, and the payload file.
+/// The archive that follows [`base`]'s to run a program of this machine. It holds the program and the files it needs, at
+/// the same paths as here, and the payload file.
 ///
-/// `program` is looked up in `PATH` as a shell does; `args` are those after the program's name; `env` are strings
-/// `NAME=value`; `flags` are those of [`payload`], without which the program reads an end of file at once.
+/// `program` is looked up in `PATH` as a shell does it. `args` are the arguments after the program's name, `env` strings of
+/// the form `NAME=value`, and `flags` those of [`payload`]; without flags, the program's stdin is at its end at once.
 ///
 /// # Errors
 /// [`Error`], which says what to do.
@@ -84,7 +85,7 @@ pub fn with_payload(
 ) -> Result<Vec<u8>, Error> {
     let path = search::program(program)?;
     let mut tree = Tree::default();
-    // The kernel's own root directory may be written by everybody.
+    // The kernel creates a root directory that everybody can write to.
     tree.add(".", Node::Directory { mode: 0o755 });
     program::take(&mut tree, &path, &Libraries::new(env))?;
     tree.add("etc", Node::Directory { mode: 0o755 });
@@ -101,8 +102,8 @@ pub fn with_payload(
     with_file(tree, bytes)
 }
 
-/// The archive that goes behind [`base`]'s to run a program of the guest's own: the payload file alone. `program` is a
-/// path there; the rest is as for [`with_payload`].
+/// The archive that follows [`base`]'s to run a program from the guest's root: only the payload file. `program` is a path
+/// in that root; the other parameters are those of [`with_payload`].
 ///
 /// # Errors
 /// [`Error`], which says what to do.
@@ -118,7 +119,7 @@ pub fn in_guest(
     with_file(Tree::default(), payload_file(program, args, env, flags)?)
 }
 
-/// The archive of a tree with the payload file in it.
+/// The archive of a tree, with the payload file added.
 fn with_file(mut tree: Tree, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
     let path = payload::PATH.trim_start_matches('/');
     tree.add(path, Node::File { mode: 0o600, bytes });
@@ -127,7 +128,7 @@ fn with_file(mut tree: Tree, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
     Ok(archive)
 }
 
-/// Adds an archive of programs, at their absolute paths, with what they need from this machine.
+/// Adds an archive of programs at their absolute paths, with the files they need from this machine.
 ///
 /// # Errors
 /// [`Error`], which says what to do.
@@ -143,8 +144,8 @@ pub fn programs(programs: &[PathBuf], out: &mut impl Write) -> Result<(), Error>
     cpio::write(&tree, out)
 }
 
-/// The archive of a directory's files, to be the guest's root: with their modes, and root for their owner. Devices,
-/// sockets and pipes stay behind.
+/// The archive of a directory's files, which becomes the guest's root. Files keep their modes and belong to root. Devices,
+/// sockets and pipes are left out.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::TooLarge`].
@@ -154,7 +155,7 @@ pub fn directory(from: &Path) -> Result<Vec<u8>, Error> {
     Ok(archive)
 }
 
-/// Adds an archive of plain files, each with its path from the root and its bytes, for their owner to read.
+/// Adds an archive of plain files, each given by its path from the root and its contents. Only their owner can read them.
 ///
 /// # Errors
 /// [`Error::Write`] from `out`.
@@ -181,7 +182,7 @@ fn payload_file(
     if count > MAX_STRINGS {
         return Err(Error::TooMany(count));
     }
-    let mut file = payload::header(flags, 1 + args.len() as u32, env.len() as u32).to_vec();
+    let mut file = payload::header(flags, to_u32(1 + args.len()), to_u32(env.len())).to_vec();
     for string in [path]
         .into_iter()
         .chain(args.iter().chain(env).map(OsString::as_os_str))

@@ -1,4 +1,4 @@
-//! What has to be taken along for a program.
+//! Collects the files that a program needs.
 
 use super::Error;
 use super::elf;
@@ -10,17 +10,17 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// How many scripts may interpret one another: Linux's `exec_binprm`.
+/// How deep script interpreters may nest: the limit in Linux's `exec_binprm`.
 const MAX_SCRIPTS: usize = 4;
 
-/// The longest first line of a script that Linux looks at: `BINPRM_BUF_SIZE`.
+/// How much of a script's first line Linux reads, in bytes: `BINPRM_BUF_SIZE`.
 const SCRIPT_LINE: usize = 256;
 
-/// Takes the program at the absolute `path` along: itself, its interpreter if it is a script, its dynamic loader and
+/// Adds the program at the absolute `path` to the tree, with its interpreter if it is a script, and its dynamic loader and
 /// libraries if it has any.
 ///
 /// # Errors
-/// [`Error`], naming the file that is missing or of no use to the guest.
+/// [`Error`], naming the file that is missing or that the guest cannot use.
 pub(crate) fn take(tree: &mut Tree, path: &Path, libraries: &Libraries) -> Result<(), Error> {
     tree.take(path).map_err(|error| named(error, path))?;
     let mut programs = vec![path.to_owned()];
@@ -61,8 +61,8 @@ fn named(error: Error, path: &Path) -> Error {
     }
 }
 
-/// The programs that a script's first line names: its interpreter, and the one that `env` is to find for it. None if
-/// it is no script.
+/// The programs that a script's first line names: its interpreter and, if that is `env`, the program that `env` is to
+/// find. `None` if the file is not a script.
 fn interpreters(bytes: &[u8]) -> Result<Option<Vec<PathBuf>>, Error> {
     let Some(rest) = bytes[..bytes.len().min(SCRIPT_LINE)].strip_prefix(b"#!") else {
         return Ok(None);
@@ -83,7 +83,7 @@ fn interpreters(bytes: &[u8]) -> Result<Option<Vec<PathBuf>>, Error> {
     Ok(Some(programs))
 }
 
-/// Takes the dynamic loader and every library of `program`, and of those libraries, along.
+/// Adds the dynamic loader of `program`, its libraries, and theirs in turn.
 fn take_libraries(tree: &mut Tree, program: User, libraries: &Libraries) -> Result<(), Error> {
     let Some(interpreter) = program.needs.interpreter.clone() else {
         return Ok(());
@@ -96,7 +96,7 @@ fn take_libraries(tree: &mut Tree, program: User, libraries: &Libraries) -> Resu
     let mut users = VecDeque::from([program]);
     while let Some(user) = users.pop_front() {
         for name in &user.needs.libraries {
-            // musl's loader is its libc.
+            // musl's loader is also its libc.
             if !known.insert(name.clone()) || musl && name.starts_with("libc.") {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Where a program and its libraries are found.
+//! Finds programs and their libraries on this machine.
 
 use super::Error;
 use super::elf::{self, Needs};
@@ -11,10 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// What a shell without `PATH` searches.
+/// Searched when `PATH` is not set.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where every dynamic loader looks last: Debian's, then other distributions'.
+/// The dynamic loader's default directories, searched last: Debian's, then other distributions'.
 const DEFAULT_LIBRARIES: [&str; 6] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -24,10 +24,10 @@ const DEFAULT_LIBRARIES: [&str; 6] = [
     "/usr/lib",
 ];
 
-/// How deep `ld.so.conf` may include.
+/// How deep `include` lines in `ld.so.conf` may nest.
 const MAX_INCLUDES: usize = 8;
 
-/// The program that `name` means, as `execvp` finds it, by an absolute path.
+/// The absolute path of the program `name`, found as `execvp` finds it.
 ///
 /// # Errors
 /// [`Error::NotInPath`].
@@ -48,10 +48,10 @@ pub(crate) fn program(name: &OsStr) -> Result<PathBuf, Error> {
     }
 }
 
-/// Who asks for a library: an ELF file, and what it inherits from those that loaded it.
+/// An ELF file that asks for a library, and the search path it inherits from its loaders.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
-    /// The file, by the path by which it was loaded.
+    /// The path by which it was loaded.
     pub(crate) path: PathBuf,
     /// What it needs.
     pub(crate) needs: Needs,
@@ -60,7 +60,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// `needs` of the file at `path`, which `loader` loaded.
+    /// The file at `path` with these `needs`, loaded by `loader`.
     pub(crate) fn new(path: PathBuf, needs: Needs, loader: Option<&User>) -> Self {
         let mut rpath = Vec::new();
         if let (Some(own), None) = (&needs.rpath, &needs.runpath) {
@@ -78,9 +78,9 @@ impl User {
 /// A library that was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Where.
+    /// Its path.
     pub(crate) path: PathBuf,
-    /// Only `ld.so.cache` tells the loader of its directory.
+    /// Whether the loader finds its directory only through `ld.so.cache`.
     pub(crate) by_cache: bool,
 }
 
@@ -89,12 +89,12 @@ pub(crate) struct Found {
 pub(crate) struct Libraries {
     /// `LD_LIBRARY_PATH` of the guest's environment.
     by_environment: Vec<PathBuf>,
-    /// The directories of `ld.so.conf`, from which ldconfig makes the cache.
+    /// The directories in `ld.so.conf`, from which ldconfig builds the cache.
     configured: Vec<PathBuf>,
 }
 
 impl Libraries {
-    /// The rules on this machine for a program with environment strings `env`.
+    /// This machine's rules for a program with the environment `env`.
     pub(crate) fn new(env: &[OsString]) -> Self {
         let path = env
             .iter()
@@ -109,7 +109,7 @@ impl Libraries {
         }
     }
 
-    /// The library `name` for `user`; none if it is nowhere.
+    /// Finds the library `name` for `user`; `None` if no directory has it.
     pub(crate) fn find(&self, name: &str, user: &User) -> Option<Found> {
         if name.contains('/') {
             let path = Path::new("/").join(name);
@@ -155,14 +155,14 @@ impl Libraries {
     }
 }
 
-/// Would the guest's loader take this file? It passes over those of other machines.
+/// Whether the guest's loader would accept this file. It skips files for other machines.
 fn fits(path: &Path) -> bool {
     let mut header = Vec::new();
     let read = File::open(path).and_then(|file| file.take(elf::HEADER).read_to_end(&mut header));
     read.is_ok() && elf::is_for_guest(&header)
 }
 
-/// The directories of a colon-separated list, `$ORIGIN` being the directory of `file`.
+/// The directories in a colon-separated list; `$ORIGIN` stands for the directory of `file`.
 fn directories(list: &OsStr, file: &Path) -> Vec<PathBuf> {
     let origin = file.parent().unwrap_or(Path::new("/"));
     let directory = |entry: PathBuf| {
@@ -182,7 +182,7 @@ fn directories(list: &OsStr, file: &Path) -> Vec<PathBuf> {
     env::split_paths(list).map(directory).collect()
 }
 
-/// Adds the directories of an `ld.so.conf`, ldconfig(8); what cannot be read is left out, as ldconfig does.
+/// Adds the directories in an `ld.so.conf`, see ldconfig(8). Like ldconfig, it skips files that it cannot read.
 fn read_configuration(file: &Path, directories: &mut Vec<PathBuf>, depth: usize) {
     let Ok(text) = fs::read_to_string(file) else {
         return;
@@ -209,7 +209,7 @@ fn read_configuration(file: &Path, directories: &mut Vec<PathBuf>, depth: usize)
     }
 }
 
-/// The files that a pattern with at most one `*`, in its last component, means; in order.
+/// The files that match `pattern`, sorted. It has at most one `*`, in its last component.
 fn matching(pattern: &Path) -> BTreeSet<PathBuf> {
     let name = pattern.file_name().unwrap_or_default().as_bytes();
     let Some(star) = name.iter().position(|&byte| byte == b'*') else {

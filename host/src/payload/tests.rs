@@ -1,4 +1,4 @@
-//! Packing for real: programs of this machine and files made for the purpose.
+//! Packs programs of this machine, and files made for the test.
 
 use super::program;
 use super::search::Libraries;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A directory and the means to fill it.
+/// A temporary directory and helpers that fill it.
 struct Place(TempDir);
 
 impl Place {
@@ -34,7 +34,7 @@ impl Place {
         path
     }
 
-    /// What the tree holds below this directory.
+    /// The part of the tree below this directory, a line per file.
     fn listing(&self, tree: &Tree) -> String {
         let below = self.0.path().strip_prefix("/").unwrap();
         let lines = tree.nodes().filter_map(|(path, node)| {
@@ -61,7 +61,7 @@ fn holds(tree: &Tree, name: &str) -> bool {
         .any(|(path, _)| path.file_name() == Some(OsStr::new(name)))
 }
 
-/// The message of an error that must come, without the directory's random name.
+/// Checks the message of an expected error, without the directory's random name.
 fn check(place: &Place, result: Result<Tree, Error>, expected: Expect) {
     let message = result.unwrap_err().to_string();
     expected.assert_eq(&message.replace(place.0.path().to_str().unwrap(), "PLACE"));
@@ -153,7 +153,7 @@ fn a_script_brings_its_interpreter() {
 #[test]
 fn a_library_is_found_by_the_guests_environment() {
     let place = Place::new();
-    // A program whose library is called otherwise, and that library.
+    // A program that needs a renamed library, and that library.
     let program = place.file("program", 0o755, &renamed(&shell()));
     check(
         &place,

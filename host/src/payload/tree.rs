@@ -7,10 +7,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Where PID 1 mounts a file system no matter what the initramfs brings.
+/// Where PID 1 mounts a file system, whatever the initramfs contains.
 const HIDDEN: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// How many symlinks a path may go through: as many as Linux allows.
+/// The most symbolic links in resolving a path: Linux's limit.
 const MAX_LINKS: usize = 40;
 
 /// One file.
@@ -30,7 +30,7 @@ pub(crate) enum Node {
     },
     /// A symbolic link.
     Link {
-        /// What it holds.
+        /// The path that it points to.
         target: PathBuf,
     },
     /// A character device.
@@ -42,25 +42,25 @@ pub(crate) enum Node {
     },
 }
 
-/// Files by their path from the root, without its slash; in order, so that each comes after its directory.
+/// Files by path from the root, without the leading slash. They are sorted, so each comes after its directory.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     nodes: BTreeMap<PathBuf, Node>,
 }
 
 impl Tree {
-    /// Every file in the archive's order.
+    /// All files, in the archive's order.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (&Path, &Node)> {
         self.nodes.iter().map(|(path, node)| (path.as_path(), node))
     }
 
-    /// Adds one file under a path from the root, unless there is one; its directories must be there or come with it.
+    /// Adds one file at a path from the root, unless one is there already. The caller also adds its directories.
     pub(crate) fn add(&mut self, path: impl Into<PathBuf>, node: Node) {
         self.nodes.entry(path.into()).or_insert(node);
     }
 
-    /// Takes the file or directory at the absolute `path` of this machine along: itself, its directories, and every
-    /// symlink on the way. Gives its real path and itself.
+    /// Copies the file or directory at the absolute `path` of this machine, with its parent directories and every symbolic
+    /// link on the way. Returns its real path and its node.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::LinkLoop`], [`Error::Hidden`] or [`Error::FileType`], naming the file.
@@ -102,7 +102,7 @@ impl Tree {
         Ok((Path::new("/").join(real), node))
     }
 
-    /// A directory with all that is in it.
+    /// Adds a directory and everything in it.
     ///
     /// # Errors
     /// [`Error::Read`].
@@ -133,7 +133,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Takes one file whose directory is real.
+    /// Adds one file whose directory is free of symbolic links.
     fn take_one(&mut self, real: &Path) -> Result<&Node, Error> {
         if !self.nodes.contains_key(real) {
             let path = Path::new("/").join(real);
@@ -148,7 +148,7 @@ impl Tree {
     }
 }
 
-/// The error of a directory on the way, as that of what is looked for: the names `ahead` lie behind it.
+/// Turns an error at a directory on the way into one for the full path, by appending the names `ahead`.
 fn behind(error: Error, ahead: &[PathBuf]) -> Error {
     match error {
         Error::Read { path, why } => Error::Read {
@@ -159,7 +159,7 @@ fn behind(error: Error, ahead: &[PathBuf]) -> Error {
     }
 }
 
-/// The names of a path, the last first: a stack.
+/// A path's names in reverse order, to be used as a stack.
 fn reversed(path: &Path) -> Vec<PathBuf> {
     let names = path
         .components()

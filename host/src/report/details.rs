@@ -3,6 +3,7 @@
 use super::schema::{Exits, KernelInfo, Kind, Report};
 use super::stats::Stats;
 use crate::base::bytes::hex;
+use crate::base::cast::to_usize;
 use crate::layout::PAGE;
 use crate::load::kernel::Kernel;
 use crate::memory::GuestMemory;
@@ -69,7 +70,7 @@ impl Details {
         for region in regions {
             let [mut at, end] = [region.hva, region.hva + region.len].map(|hva| hva / PAGE * 8);
             while at < end {
-                let len = entries.len().min((end - at) as usize);
+                let len = entries.len().min(to_usize(end - at));
                 let read = pagemap.read_at(&mut entries[..len], at).ok()?;
                 if read == 0 {
                     return None;

@@ -47,7 +47,12 @@ fn spread(numbers: impl Iterator<Item = f64>) -> Value {
 /// Whole numbers stay whole.
 fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 9e15 {
-        json!(value as i64)
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it is whole and smaller than 2^63"
+        )]
+        let whole = value as i64;
+        json!(whole)
     } else {
         json!(value)
     }

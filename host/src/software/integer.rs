@@ -51,7 +51,12 @@ pub(super) fn cmpxchg16b(cpu: &mut Cpu<'_>, instruction: &Instruction) -> Result
         cpu.write(address, &new.to_le_bytes())?;
         cpu.set_flags(0, ZF)
     } else {
-        (regs.rdx, regs.rax) = ((found >> 64) as u64, found as u64);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "each register takes a half"
+        )]
+        let halves = ((found >> 64) as u64, found as u64);
+        (regs.rdx, regs.rax) = halves;
         cpu.set_flags(ZF, 0)
     }
 }

@@ -4,6 +4,7 @@ use super::raw::{Exit, SCHEMA, Sample, Trace};
 use super::stamps::{self, Scale, Tick};
 use super::unwind::Unwinder;
 use super::unwind::stack::{Registers, STACK, Stack};
+use crate::base::cast::to_usize;
 use crate::error::{Result, kvm};
 use crate::explain::dmesg;
 use crate::explain::symbols::Symbols;
@@ -225,9 +226,10 @@ impl Collector {
         }
         self.trace.counts[reason] += 1;
         if self.trace.exits.len() < MAX_EXITS {
-            #[allow(
+            #[expect(
+                clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "a clock does not go back before its start"
+                reason = "microseconds since the start, and a clock does not go back before it"
             )]
             let us = self.served as u64;
             self.trace.exits.push(Exit { us, reason });
@@ -278,7 +280,7 @@ impl Collector {
 
 /// Copies the stack from RSP up, as far as it is mapped; returns how many bytes that were.
 fn copy_stack(memory: &GuestMemory, cr3: u64, sp: u64, into: &mut [u8; STACK]) -> usize {
-    let left = (STACK_ALIGN - sp % STACK_ALIGN) as usize;
+    let left = to_usize(STACK_ALIGN - sp % STACK_ALIGN);
     let len = left.min(STACK);
     let mut done = 0;
     while done < len {

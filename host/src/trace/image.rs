@@ -1,5 +1,6 @@
 //! A vmlinux as the unwinder needs it: its code, and where its functions begin and what they are called.
 
+use crate::base::cast::to_usize;
 use crate::error::{Error, Result};
 use crate::explain::symbols::named;
 use crate::layout::KERNEL_MAP;
@@ -160,14 +161,14 @@ impl Image {
     #[must_use]
     pub fn code(&self, address: u64) -> Option<&[u8]> {
         let code = self.section(address)?;
-        code.bytes.get((address - code.start) as usize..)
+        code.bytes.get(to_usize(address - code.start)..)
     }
 
     /// Up to `N` bytes in front of an address.
     #[must_use]
     pub fn before<const N: usize>(&self, address: u64) -> Option<&[u8]> {
         let code = self.section(address.checked_sub(1)?)?;
-        let end = (address - code.start) as usize;
+        let end = to_usize(address - code.start);
         code.bytes.get(end.saturating_sub(N)..end)
     }
 

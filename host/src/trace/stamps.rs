@@ -4,6 +4,7 @@
 
 use super::raw::{Stamp, StampKind};
 use crate::base::bytes::{u32_at, u64_at};
+use crate::base::cast::to_u32;
 use crate::explain::symbols::Symbols;
 use crate::layout::KERNEL_MAP;
 use crate::memory::GuestMemory;
@@ -60,7 +61,7 @@ fn try_read(memory: &GuestMemory, symbols: &Symbols, scale: Scale) -> Option<(Ve
     let version = word(offset_of!(abi::boot_trace_header, version))?;
     let size = size_of::<abi::boot_trace_record>();
     let known = word(0)? == abi::BOOT_TRACE_MAGIC
-        && version == abi::BOOT_TRACE_VERSION | (size as u32) << 16;
+        && version == abi::BOOT_TRACE_VERSION | to_u32(size) << 16;
     if !known {
         return None;
     }

@@ -4,11 +4,6 @@
 //! stack, and installs handlers for its overflow.
 // The tests' harness has a main of its own.
 #![cfg_attr(not(test), no_main)]
-#![warn(
-    clippy::cast_lossless,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss
-)]
 
 mod cli;
 mod command;

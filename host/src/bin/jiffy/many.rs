@@ -14,7 +14,10 @@ use std::thread;
 
 /// The exit status is that of the first machine that failed, else 0.
 pub(crate) fn boot(mut run: Run, count: u32) -> Result<u8, Error> {
-    let processors = || thread::available_parallelism().map_or(1, NonZero::get) as u32;
+    let processors = || {
+        let count = thread::available_parallelism().map_or(1, NonZero::get);
+        u32::try_from(count).unwrap_or(u32::MAX)
+    };
     let size = Size {
         count,
         parallel: run.parallel.unwrap_or_else(processors),

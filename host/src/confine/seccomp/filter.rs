@@ -1,5 +1,6 @@
 //! A list of system calls as a program for the kernel's filter, made by the compiler.
 
+use crate::base::cast::{low32, to_u32};
 use kvm_bindings::KVMIO;
 use libc::{c_long, sock_filter};
 use std::mem::offset_of;
@@ -51,9 +52,9 @@ pub(super) const fn program<const N: usize>(rules: &Rules) -> [sock_filter; N] {
     // X: what an ioctl requests, or whatever the second argument is.
     program[0] = code(LOAD, argument(1));
     program[1] = code(libc::BPF_MISC | libc::BPF_TAX, 0);
-    program[2] = code(LOAD, offset_of!(libc::seccomp_data, arch) as u32);
+    program[2] = code(LOAD, to_u32(offset_of!(libc::seccomp_data, arch)));
     program[3] = jump(EQUAL, ARCH, 0, kill - 4);
-    program[4] = code(LOAD, offset_of!(libc::seccomp_data, nr) as u32);
+    program[4] = code(LOAD, to_u32(offset_of!(libc::seccomp_data, nr)));
     let mut at = 5;
     program[at] = jump(EQUAL, number(libc::SYS_ioctl), 0, rules.requests.len() + 3);
     program[at + 1] = code(libc::BPF_MISC | libc::BPF_TXA, 0);
@@ -108,12 +109,12 @@ const fn allow_each<const N: usize>(
 /// A system call's number, or an ioctl's request, as a filter compares it.
 const fn number(value: c_long) -> u32 {
     assert!(value >= 0);
-    value.unsigned_abs() as u32
+    low32(value.unsigned_abs())
 }
 
 /// Offset of the lower half of argument `index` in `seccomp_data`.
 const fn argument(index: usize) -> u32 {
-    (offset_of!(libc::seccomp_data, args) + 8 * index) as u32
+    to_u32(offset_of!(libc::seccomp_data, args) + 8 * index)
 }
 
 const fn code(code: u32, k: u32) -> sock_filter {
@@ -121,6 +122,10 @@ const fn code(code: u32, k: u32) -> sock_filter {
 }
 
 /// With how many instructions to skip if the condition holds, and if not.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the distances are checked, and codes have 16 bits"
+)]
 const fn jump(code: u32, k: u32, jt: usize, jf: usize) -> sock_filter {
     assert!(jt < 256 && jf < 256);
     sock_filter {

@@ -66,7 +66,8 @@ pub(crate) fn confine(filter: Filter) -> Result<()> {
     };
     let program = filter.program();
     let program = sock_fprog {
-        len: program.len() as u16,
+        // The kernel takes 4096 instructions at most.
+        len: u16::try_from(program.len()).unwrap_or(u16::MAX),
         filter: program.as_ptr().cast_mut(),
     };
     // SAFETY: the calls change only what this process may do; the kernel copies the program, whose length is right.
@@ -93,12 +94,13 @@ pub(crate) fn confine(filter: Filter) -> Result<()> {
 mod tests {
     use super::filter::{ARCH, PROTECTING, Rules};
     use super::*;
+    use crate::base::cast::low32;
     use libc::c_long;
 
     /// Runs a filter as linux/Documentation/userspace-api/seccomp_filter.rst has it.
     fn allows(filter: Filter, nr: c_long, arch: u32, args: [u64; 3]) -> bool {
         let mut data = [0; 64];
-        data[0..4].copy_from_slice(&(nr.unsigned_abs() as u32).to_le_bytes());
+        data[0..4].copy_from_slice(&low32(nr.unsigned_abs()).to_le_bytes());
         data[4..8].copy_from_slice(&arch.to_le_bytes());
         for (index, argument) in args.iter().enumerate() {
             data[16 + 8 * index..24 + 8 * index].copy_from_slice(&argument.to_le_bytes());

@@ -6,6 +6,7 @@ use super::virtio::config::Config;
 use super::virtio::device::Device;
 use super::virtio::io::Io;
 use super::virtio::queue::Fault;
+use crate::base::cast::to_u32;
 use crate::base::signals::SignalFd;
 use rustix::event::{PollFd, PollFlags};
 use std::fs::File;
@@ -82,7 +83,7 @@ impl Console {
                 break;
             };
             let written = chain.writable.write(&self.pending);
-            io.queues[RX].add_used(&io.memory, chain.head(), written as u32)?;
+            io.queues[RX].add_used(&io.memory, chain.head(), to_u32(written))?;
             self.pending.drain(..written);
         }
         io.queues[RX].notify_driver(&io.memory, &io.interrupt)

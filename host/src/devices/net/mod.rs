@@ -8,6 +8,7 @@ use super::virtio::config::Config;
 use super::virtio::device::Device;
 use super::virtio::io::Io;
 use super::virtio::queue::{Chain, Fault};
+use crate::base::cast::to_u32;
 use crate::error::Result;
 pub use address::Address;
 use rustix::event::{PollFd, PollFlags};
@@ -153,7 +154,9 @@ impl Net {
                 break;
             }
         }
-        let count = (chains.len() as u16).to_le_bytes();
+        let count = u16::try_from(chains.len())
+            .unwrap_or(u16::MAX)
+            .to_le_bytes();
         self.packet[NUM_BUFFERS..HEADER].copy_from_slice(&count);
         let mut rest = &self.packet[..self.len];
         if space < self.len {
@@ -163,7 +166,7 @@ impl Net {
         for mut chain in chains {
             let written = chain.writable.write(rest);
             rest = &rest[written..];
-            queue.add_used(memory, chain.head(), written as u32)?;
+            queue.add_used(memory, chain.head(), to_u32(written))?;
         }
         self.len = 0;
         Ok(true)

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::address::Address;
+use crate::base::cast::to_u32;
 use crate::error::{Error, Result};
 use std::ffi::CString;
 use std::fs::File;
@@ -50,9 +51,9 @@ pub(super) fn open(name: &str, address: Option<&Address>) -> Result<File> {
         .open("/dev/net/tun")
         .map_err(|error| failed("/dev/net/tun", error))?;
     let mut request = request(&c_name);
-    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as i16;
+    request.ifr_ifru.ifru_flags = flags(libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR);
     control(&tap, libc::TUNSETIFF, &raw mut request).map_err(|error| failed("TUNSETIFF", error))?;
-    let mut header: libc::c_int = (HEADER as u32).cast_signed();
+    let mut header: libc::c_int = to_u32(HEADER).cast_signed();
     control(&tap, libc::TUNSETVNETHDRSZ, &raw mut header)
         .map_err(|error| failed("TUNSETVNETHDRSZ", error))?;
     if !exists {
@@ -96,8 +97,14 @@ fn bring_up(name: &CString, address: Option<&Address>) -> io::Result<()> {
     }
     control(&socket, libc::SIOCGIFFLAGS, &raw mut interface)?;
     // SAFETY: the call above filled this member; all of them are plain data.
-    unsafe { interface.ifr_ifru.ifru_flags |= libc::IFF_UP as i16 };
+    unsafe { interface.ifr_ifru.ifru_flags |= flags(libc::IFF_UP) };
     control(&socket, libc::SIOCSIFFLAGS, &raw mut interface)
+}
+
+/// Flags of an interface as `ifreq` takes them: a short.
+#[expect(clippy::cast_possible_truncation, reason = "all of them have 16 bits")]
+const fn flags(flags: libc::c_int) -> libc::c_short {
+    flags as libc::c_short
 }
 
 fn request(name: &CString) -> libc::ifreq {
@@ -114,8 +121,10 @@ fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
     for (into, byte) in data[2..].iter_mut().zip(address.octets()) {
         *into = byte.cast_signed();
     }
+    #[expect(clippy::cast_possible_truncation, reason = "AF_INET is 2")]
+    const FAMILY: libc::sa_family_t = libc::AF_INET as libc::sa_family_t;
     libc::sockaddr {
-        sa_family: libc::AF_INET as libc::sa_family_t,
+        sa_family: FAMILY,
         sa_data: data,
     }
 }

@@ -1,6 +1,7 @@
 //! Reports of free pages: what was reported is the host's, and not a byte beside it.
 
 use super::{BUFFERS, Driver};
+use crate::base::cast::{low32, to_usize};
 use crate::devices::balloon::{Balloon, command_line};
 
 const PAGE: u64 = 4096;
@@ -8,14 +9,14 @@ const PAGE: u64 = 4096;
 /// Which of four pages are zero after a report of a stretch on this queue.
 fn cleared(queue: usize, at: u64, len: u32) -> [bool; 4] {
     let mut driver = Driver::new(5);
-    driver.put(BUFFERS, &[0x55; 4 * PAGE as usize]);
+    driver.put(BUFFERS, &[0x55; to_usize(4 * PAGE)]);
     driver.request(queue, &[(at, len, true)]);
     driver.notify(&mut Balloon).unwrap();
     assert_eq!(driver.used(queue), (1, 0));
     [0, 1, 2, 3].map(|number| {
-        let page: [u8; PAGE as usize] = driver.get(BUFFERS + number * PAGE);
-        let zero = page == [0; PAGE as usize];
-        assert!(zero || page == [0x55; PAGE as usize], "page {number}");
+        let page: [u8; to_usize(PAGE)] = driver.get(BUFFERS + number * PAGE);
+        let zero = page == [0; to_usize(PAGE)];
+        assert!(zero || page == [0x55; to_usize(PAGE)], "page {number}");
         zero
     })
 }
@@ -24,26 +25,26 @@ fn cleared(queue: usize, at: u64, len: u32) -> [bool; 4] {
 fn whole_pages_are_given_back() {
     let middle = [false, true, true, false];
     for queue in [2, 3, 4] {
-        assert_eq!(cleared(queue, BUFFERS + PAGE, 2 * PAGE as u32), middle);
+        assert_eq!(cleared(queue, BUFFERS + PAGE, low32(2 * PAGE)), middle);
     }
     // Of one and two halves, the one.
-    let halves = cleared(4, BUFFERS + PAGE / 2, 2 * PAGE as u32);
+    let halves = cleared(4, BUFFERS + PAGE / 2, low32(2 * PAGE));
     assert_eq!(halves, [false, true, false, false]);
-    assert_eq!(cleared(4, BUFFERS + 1, PAGE as u32), [false; 4]);
+    assert_eq!(cleared(4, BUFFERS + 1, low32(PAGE)), [false; 4]);
 }
 
 #[test]
 fn a_balloon_that_was_not_asked_for_is_not_filled() {
     for queue in [0, 1] {
-        assert_eq!(cleared(queue, BUFFERS, 4 * PAGE as u32), [false; 4]);
+        assert_eq!(cleared(queue, BUFFERS, low32(4 * PAGE)), [false; 4]);
     }
 }
 
 #[test]
 fn several_stretches_are_one_report() {
     let mut driver = Driver::new(3);
-    driver.put(BUFFERS, &[0x55; 6 * PAGE as usize]);
-    let stretch = |number: u64| (BUFFERS + number * PAGE, PAGE as u32, true);
+    driver.put(BUFFERS, &[0x55; to_usize(6 * PAGE)]);
+    let stretch = |number: u64| (BUFFERS + number * PAGE, low32(PAGE), true);
     driver.request(2, &[stretch(0), stretch(2), stretch(5)]);
     driver.notify(&mut Balloon).unwrap();
     for number in 0..6 {

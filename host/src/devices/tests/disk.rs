@@ -1,6 +1,7 @@
 //! Disks: every request, and every way to get one wrong.
 
 use super::{BUFFERS, Driver};
+use crate::base::cast::to_u32;
 use crate::devices::block::{Block, Disk};
 use crate::error::Result;
 use std::fs;
@@ -20,7 +21,9 @@ struct Bench {
 impl Bench {
     fn new(read_only: bool) -> Self {
         let file = NamedTempFile::new().unwrap();
-        let bytes: Vec<u8> = (0..SECTORS * 512).map(|at| (at / 512) as u8).collect();
+        let bytes: Vec<u8> = (0..SECTORS * 512)
+            .map(|at| (at / 512).to_le_bytes()[0])
+            .collect();
         fs::write(file.path(), bytes).unwrap();
         Bench { file, read_only }
     }
@@ -48,7 +51,7 @@ impl Bench {
         driver.put(STATUS, &[0xaa]);
         let mut parts = vec![(BUFFERS, 16, false)];
         if !data.is_empty() {
-            parts.push((DATA, data.len() as u32, false));
+            parts.push((DATA, to_u32(data.len()), false));
         }
         if room > 0 {
             // In two halves: a request's data may lie anywhere.

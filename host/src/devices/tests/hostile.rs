@@ -4,6 +4,7 @@
 use super::super::virtio::mmio::Transport;
 use super::super::{balloon, block, console, entropy};
 use super::{AVAILABLE, Driver, LENGTH, NEXT, TABLE, USED, WRITE, card, vsock};
+use crate::base::cast::low32;
 use crate::devices::irqchip::Controller;
 use crate::devices::virtio::device::Device;
 use crate::devices::virtio::interrupt::Interrupt;
@@ -67,8 +68,8 @@ proptest! {
     #[test]
     fn any_ring_is_served_or_given_up(
         kind in 0..KINDS,
-        descriptors in vec(descriptor(), LENGTH as usize),
-        heads in vec(0..LENGTH + 2, LENGTH as usize),
+        descriptors in vec(descriptor(), usize::from(LENGTH)),
+        heads in vec(0..LENGTH + 2, usize::from(LENGTH)),
         index in prop_oneof![4 => 0..=LENGTH, 1 => any::<u16>()],
         start in vec(any::<u8>(), 64),
         features in any::<u64>(),
@@ -76,8 +77,8 @@ proptest! {
         let mut device = device(kind);
         let driver = Driver::new(device.queue_sizes().len());
         for queue in 0..device.queue_sizes().len() {
-            for (number, descriptor) in descriptors.iter().enumerate() {
-                driver.descriptor(queue, number as u16, *descriptor);
+            for (number, descriptor) in (0..).zip(&descriptors) {
+                driver.descriptor(queue, number, *descriptor);
             }
             for (slot, head) in heads.iter().enumerate() {
                 let at = Driver::part(queue, AVAILABLE) + 4 + 2 * slot as u64;
@@ -111,8 +112,8 @@ proptest! {
         if set_up {
             // Version 1, then one queue where the tests' queues are, then ready.
             for (offset, value) in [(0x70, 3), (0x24, 1), (0x20, 1), (0x70, 11), (0x30, 0), (0x38, 16),
-                (0x80, Driver::part(0, TABLE) as u32), (0x90, Driver::part(0, AVAILABLE) as u32),
-                (0xa0, Driver::part(0, USED) as u32), (0x44, 1), (0x70, 15)] {
+                (0x80, low32(Driver::part(0, TABLE))), (0x90, low32(Driver::part(0, AVAILABLE))),
+                (0xa0, low32(Driver::part(0, USED))), (0x44, 1), (0x70, 15)] {
                 write(offset, value);
             }
         }

@@ -12,6 +12,7 @@ use super::virtio::interrupt::Interrupt;
 use super::virtio::io::Io;
 use super::virtio::memory::View;
 use super::virtio::queue::{Fault, Virtqueue};
+use crate::base::cast::low32;
 use crate::memory::{GuestMemory, Pages};
 use std::sync::Arc;
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
@@ -88,7 +89,7 @@ impl Driver {
         let last = buffers.len() - 1;
         for (number, &(at, len, write)) in buffers.iter().enumerate() {
             let flags = if write { WRITE } else { 0 } | if number < last { NEXT } else { 0 };
-            let number = number as u16;
+            let number = u16::try_from(number).unwrap();
             self.descriptor(queue, number, (at, len, flags, number + 1));
         }
         self.offer(queue, 0);
@@ -106,9 +107,9 @@ impl Driver {
     fn io(&self, features: u64) -> Io {
         let queues = (0..self.available.len()).map(|number| {
             let mut queue = Queue::new(LENGTH).unwrap();
-            queue.set_desc_table_address(Some(Self::part(number, TABLE) as u32), Some(0));
-            queue.set_avail_ring_address(Some(Self::part(number, AVAILABLE) as u32), Some(0));
-            queue.set_used_ring_address(Some(Self::part(number, USED) as u32), Some(0));
+            queue.set_desc_table_address(Some(low32(Self::part(number, TABLE))), Some(0));
+            queue.set_avail_ring_address(Some(low32(Self::part(number, AVAILABLE))), Some(0));
+            queue.set_used_ring_address(Some(low32(Self::part(number, USED))), Some(0));
             queue.set_event_idx(features & 1 << VIRTIO_RING_F_EVENT_IDX != 0);
             queue.set_ready(true);
             assert!(queue.is_valid(&*self.view));

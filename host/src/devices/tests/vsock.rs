@@ -2,6 +2,7 @@
 
 mod harness;
 
+use crate::base::cast::to_u32;
 use crate::devices::virtio::device::Device;
 pub(super) use harness::open;
 use harness::{
@@ -97,7 +98,7 @@ fn the_guest_is_sent_what_it_has_room_for() {
     for round in 1..4 {
         for Packet(op, .., data) in harness.looked() {
             assert_eq!(op, RW);
-            came += data.len() as u32;
+            came += to_u32(data.len());
         }
         assert_eq!(came, round * CREDIT);
         assert_eq!(harness.looked(), [], "not a byte more");

@@ -4,6 +4,7 @@
 //! unsafe lives here because the kernel is given addresses of guest memory; they come from vm-memory's checked slices.
 #![allow(unsafe_code)]
 
+use crate::base::cast::{to_u32, to_usize};
 use crate::layout;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -175,7 +176,7 @@ impl<'m> Buffers<'m> {
     /// Gives the whole pages among them back to the host; touched again, they are zero. The host keeps parts of huge pages
     /// of its pool.
     pub(crate) fn discard(&self) {
-        let page = layout::PAGE as usize;
+        let page = to_usize(layout::PAGE);
         for slice in &self.slices {
             let start = slice.ptr_guard_mut().as_ptr();
             let skipped = start.align_offset(page);
@@ -206,7 +207,7 @@ impl<'m> Buffers<'m> {
 
 /// How many vectors there are: at most [`UIO_MAXIOV`].
 fn count(vectors: &[libc::iovec]) -> libc::c_int {
-    (vectors.len() as u32).cast_signed()
+    to_u32(vectors.len()).cast_signed()
 }
 
 fn checked(result: isize) -> io::Result<usize> {

@@ -3,6 +3,7 @@
 //! unsafe lives here because a view is made of addresses of a mapping, which the view keeps mapped.
 #![allow(unsafe_code)]
 
+use crate::base::cast::to_usize;
 use crate::error::{Error, Result};
 use crate::memory::GuestMemory;
 use crate::memory::mapping::Mapping;
@@ -30,7 +31,7 @@ impl View {
         let regions = memory
             .regions()
             .map(|region| {
-                let builder = MmapRegionBuilder::new(region.len as usize)
+                let builder = MmapRegionBuilder::new(to_usize(region.len))
                     .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
                     .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_NORESERVE);
                 // SAFETY: the region is mapped at this address for its whole length, and `_mapping` keeps it so for as

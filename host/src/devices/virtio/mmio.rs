@@ -9,6 +9,7 @@ use super::queue::{Fault, Virtqueue};
 use super::status::Status;
 use super::worker::Worker;
 use crate::base::bytes::fill;
+use crate::base::cast::low32;
 use crate::error::{Error, Result};
 use std::mem;
 use std::sync::Arc;
@@ -114,14 +115,14 @@ impl Transport {
 
     fn register(&self, offset: u64) -> u32 {
         let queue = self.queues.get(self.queue_sel as usize);
-        match offset as u32 {
+        match low32(offset) {
             VIRTIO_MMIO_MAGIC_VALUE => MAGIC,
             VIRTIO_MMIO_VERSION => VERSION,
             VIRTIO_MMIO_DEVICE_ID => self.id,
             VIRTIO_MMIO_VENDOR_ID => VENDOR,
             VIRTIO_MMIO_DEVICE_FEATURES => match self.features_sel {
-                0 => self.features as u32,
-                1 => (self.features >> 32) as u32,
+                0 => low32(self.features),
+                1 => low32(self.features >> 32),
                 _ => 0,
             },
             VIRTIO_MMIO_QUEUE_NUM_MAX => queue.map_or(0, |queue| queue.max_size().into()),
@@ -143,7 +144,7 @@ impl Transport {
         let Ok(bytes) = data.try_into() else { return };
         let value = u32::from_le_bytes(bytes);
         let status = self.status.get();
-        match offset as u32 {
+        match low32(offset) {
             VIRTIO_MMIO_DEVICE_FEATURES_SEL => self.features_sel = value,
             VIRTIO_MMIO_DRIVER_FEATURES => self.set_driver_features(value),
             VIRTIO_MMIO_DRIVER_FEATURES_SEL => self.driver_features_sel = value,
@@ -179,7 +180,7 @@ impl Transport {
         };
         // A queue refuses values that it cannot have; `activate` checks the whole.
         match register {
-            VIRTIO_MMIO_QUEUE_NUM => queue.set_size(value.min(u16::MAX.into()) as u16),
+            VIRTIO_MMIO_QUEUE_NUM => queue.set_size(u16::try_from(value).unwrap_or(u16::MAX)),
             VIRTIO_MMIO_QUEUE_READY => queue.set_ready(value == 1),
             VIRTIO_MMIO_QUEUE_DESC_LOW => queue.set_desc_table_address(Some(value), None),
             VIRTIO_MMIO_QUEUE_DESC_HIGH => queue.set_desc_table_address(None, Some(value)),

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Received};
 use super::packet::{HEADER, Packet, RW, SHUTDOWN_BOTH, SHUTDOWN_RCV, SHUTDOWN_SEND};
+use crate::base::cast::to_u32;
 use crate::devices::virtio::buffers::Buffers;
 use crate::devices::virtio::queue::Fault;
 use rustix::event::{PollFd, PollFlags};
@@ -89,7 +90,7 @@ impl Link {
         if self.backlog.is_empty() {
             match data.send(&self.stream) {
                 Ok(sent) => {
-                    self.state.forwarded(sent as u32);
+                    self.state.forwarded(to_u32(sent));
                     data.take(sent);
                 }
                 Err(error) if is_temporary(&error) => {}
@@ -106,7 +107,7 @@ impl Link {
             match rustix::io::write(&self.stream, self.backlog.as_slices().0) {
                 Ok(written) => {
                     self.backlog.drain(..written);
-                    self.state.forwarded(written as u32);
+                    self.state.forwarded(to_u32(written));
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
@@ -119,7 +120,7 @@ impl Link {
     /// Nobody reads what the guest sends: what it has sent counts as forwarded.
     fn reader_gone(&mut self, unread: usize) {
         self.backlog = VecDeque::new();
-        self.state.forwarded(unread as u32);
+        self.state.forwarded(to_u32(unread));
         self.state.shut_down(SHUTDOWN_RCV);
     }
 
@@ -163,15 +164,16 @@ impl Link {
         }
         self.state.set_credit(&mut packet);
         header.write(&packet.bytes());
-        Ok(Some(HEADER as u32 + packet.len))
+        Ok(Some(to_u32(HEADER) + packet.len))
     }
 
     /// Reads from the socket; 0 if there is nothing now, or nothing any more.
     fn read(&mut self, into: &Buffers<'_>) -> u32 {
         match into.receive(&self.stream) {
             Ok(read @ 1..) => {
-                self.state.sent(read as u32);
-                return read as u32;
+                let read = to_u32(read);
+                self.state.sent(read);
+                return read;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,

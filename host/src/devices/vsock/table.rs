@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::link::Link;
 use super::packet::{Endpoint, HEADER, HOST_CID, Packet, REQUEST, RST, STREAM};
 use super::socket::{Handshake, Progress, Socket};
+use crate::base::cast::to_u32;
 use crate::devices::virtio::buffers::Buffers;
 use crate::devices::virtio::queue::Fault;
 use rustix::event::{PollFd, PollFlags};
@@ -228,7 +229,7 @@ impl Table {
     pub(super) fn write_packet(&mut self, mut buffers: Buffers<'_>) -> Result<Option<u32>, Fault> {
         if let Some(packet) = self.resets.pop_front() {
             buffers.write(&packet.bytes());
-            return Ok(Some(HEADER as u32));
+            return Ok(Some(to_u32(HEADER)));
         }
         let Some(ports) = self.next_link() else {
             return Ok(None);

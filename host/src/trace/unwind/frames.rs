@@ -2,6 +2,7 @@
 
 use super::scan;
 use super::stack::{MAX_FRAMES, Registers, Stack};
+use crate::base::cast::to_usize;
 use crate::trace::image::Image;
 
 /// `push %rbp`.
@@ -22,7 +23,7 @@ pub(super) fn walk(image: &Image, start: Registers, stack: Stack<'_>) -> Vec<u64
             break;
         }
         chain.push(address);
-        // Frames lie above each other: anything else is damage, or the stack's end.
+        // Each frame lies above the one before; anything else is damage or the end of the stack.
         if next <= bp {
             break;
         }
@@ -34,8 +35,8 @@ pub(super) fn walk(image: &Image, start: Registers, stack: Stack<'_>) -> Vec<u64
 /// The return address of a function that has not set up its frame yet.
 fn before_the_frame(image: &Image, start: Registers, stack: Stack<'_>) -> Option<u64> {
     let (begin, _) = image.function(start.ip)?;
-    let done = image.code(begin)?.get(..(start.ip - begin) as usize)?;
-    // endbr64 or the tracer's five bytes of nop may come first; later, the frame is there.
+    let done = image.code(begin)?.get(..to_usize(start.ip - begin))?;
+    // endbr64 and ftrace's five-byte nop may come before the push; past them, the frame is set up.
     if done.len() > 10 {
         return None;
     }

@@ -1,4 +1,4 @@
-//! From registers and a stack to a call chain. Both are the guest's to forge: every walk is bounded.
+//! Finds the call chain for registers and a stack. The guest can forge both, so every walk is bounded.
 
 mod frames;
 pub(crate) mod orc;

@@ -1,4 +1,4 @@
-//! ORC: the kernel's own unwind tables, an entry per range of code that says where the caller's frame is.
+//! ORC, the kernel's own unwind tables: for each range of code, an entry says where the caller's frame is.
 //!
 //! Source: arch/x86/include/asm/orc_types.h and arch/x86/kernel/unwind_orc.c of Linux 6.4 and later, which are the
 //! ones with a section `.orc_header`; earlier layouts are not read.
@@ -43,7 +43,7 @@ struct Entry {
 pub struct Orc(Vec<(u64, Entry)>);
 
 impl Orc {
-    /// The tables of a vmlinux; `None` if it has none, or none that are known here.
+    /// Reads a vmlinux's tables; `None` if it has none, or in an unknown layout.
     #[must_use]
     pub fn parse(file: &object::File<'_>) -> Option<Self> {
         file.section_by_name(".orc_header")?;
@@ -66,7 +66,7 @@ impl Orc {
         (!table.is_empty()).then_some(Orc(table))
     }
 
-    /// Tables of these entries, sorted by address.
+    /// Tables with these entries, which are sorted by address.
     #[cfg(any(test, fuzzing))]
     #[must_use]
     pub fn of(entries: &[(u64, [u8; ENTRY])]) -> Self {
@@ -81,13 +81,13 @@ impl Orc {
         Some(self.0.get(after.checked_sub(1)?)?.1)
     }
 
-    /// The callers, innermost first, and whether the walk came to the stack's end.
+    /// The callers, innermost first, and whether the walk reached the end of the stack.
     #[must_use]
     pub fn walk(&self, image: &Image, start: Registers, stack: Stack<'_>) -> (Vec<u64>, bool) {
         let mut chain = Vec::new();
         let (mut at, mut signal) = (start, true);
         while chain.len() < MAX_FRAMES {
-            // A return address may be the first byte after its function; the call is in front of it.
+            // A return address may lie just past its function, so look up the call before it.
             let ip = if signal { at.ip } else { at.ip.wrapping_sub(1) };
             let Some(entry) = self.find(ip).filter(|_| image.code(ip).is_some()) else {
                 return (chain, false);
@@ -98,7 +98,7 @@ impl Orc {
             let Some(next) = entry.step(image, at, stack) else {
                 return (chain, false);
             };
-            // Up the stack, always: anything else is damage.
+            // The walk goes up the stack; anything else means that the stack is damaged.
             if next.sp <= at.sp || image.code(next.ip).is_none() {
                 return (chain, false);
             }
@@ -130,7 +130,7 @@ impl Entry {
             REG_BP => at.bp.wrapping_add_signed(offset),
             REG_SP_INDIRECT => stack.word(at.sp)?.wrapping_add_signed(offset),
             REG_BP_INDIRECT => stack.word(at.bp.wrapping_add_signed(offset))?,
-            // The others are of places that hold a stack pointer in another register, which a sample does not have.
+            // The other values name registers that a sample does not have.
             _ => return None,
         };
         let mut next = Registers { sp, ..at };
@@ -144,7 +144,7 @@ impl Entry {
                 };
             }
             TYPE_REGS_PARTIAL => {
-                // Only the frame that the processor pushed: RIP first.
+                // Only the frame that the processor pushed, which begins with RIP.
                 next.ip = stack.word(sp)?;
                 next.sp = stack.word(sp.wrapping_add(24))?;
             }

@@ -1,34 +1,33 @@
-//! A call chain from nothing but the stack's words: those that are return addresses, and of these the ones that fit
-//! together.
+//! Finds a call chain from the words on the stack alone, for kernels with neither frame pointers nor ORC tables.
 //!
-//! A word is taken for a return address when a call instruction precedes it. Old calls leave such words behind, so
-//! the chain is chosen in which most direct calls go to the very function that is called next in the chain.
+//! A word counts as a return address if a call instruction precedes the address. Finished calls leave stale return
+//! addresses behind, so the scanner prefers the chain in which most direct calls target the next function in the chain.
 
 use super::stack::{MAX_FRAMES, Stack};
 use crate::trace::image::Image;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Words that are considered. A kernel stack has some 10 to 40.
+/// The most return addresses considered per stack. A kernel stack has some 10 to 40.
 const MAX_CANDIDATES: usize = 128;
 
-/// Words that are remembered; a boot has some thousands.
+/// The most return addresses cached. A boot has a few thousand.
 const MAX_KNOWN: usize = 1 << 16;
 
-/// What a link of a chain is worth: a call of the function; of one that ends in a jump to it; of an unknown function; of
-/// another function, which no number of links behind it that fit should make up for.
+/// Scores of a link between two frames, by what the outer one calls: the inner function (direct), a function that tail-calls
+/// it, an unknown function (indirect), or a different function. A mismatch costs more than the links that fit can make up.
 const DIRECT: i32 = 4;
 const TAIL: i32 = 3;
 const INDIRECT: i32 = 0;
 const MISMATCH: i32 = -16;
 
-/// How many functions may have jumped to each other.
+/// The most tail calls followed in a row.
 const MAX_JUMPS: u32 = 3;
 
-/// How many functions are followed from one call.
+/// The most functions followed from one call.
 const MAX_REACHED: usize = 32;
 
-/// Where a call goes.
+/// A call's target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Known(u64),
@@ -40,15 +39,15 @@ enum Target {
 struct Candidate {
     address: u64,
     target: Target,
-    /// Where its function begins.
+    /// Start address of the function that contains it.
     function: u64,
-    /// Whether its function is where an interrupt or exception enters.
+    /// Whether that function is the entry point of an interrupt or exception.
     entry: bool,
-    /// Functions that the one called ends in a jump to.
+    /// Functions that the called one reaches by tail calls.
     reached: Vec<u64>,
 }
 
-/// What is known of the words seen so far: the same return addresses lie on most stacks.
+/// Caches the return addresses seen so far, because most stacks share them.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     known: HashMap<u64, Option<Rc<Candidate>>>,
@@ -73,7 +72,7 @@ impl Scanner {
 
     fn candidate(&mut self, image: &Image, word: u64) -> Option<Rc<Candidate>> {
         let address = image.linked(word);
-        // Most words of a stack are no code at all: they are not worth remembering.
+        // Most words on a stack are not code addresses, and not worth caching.
         image.code(address.wrapping_sub(1))?;
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
@@ -85,7 +84,7 @@ impl Scanner {
     }
 }
 
-/// Whether this is an address that a call returns to.
+/// Whether a call instruction precedes this address.
 #[must_use]
 pub(crate) fn is_return_address(image: &Image, address: u64) -> bool {
     target(image, address).is_some()
@@ -93,7 +92,7 @@ pub(crate) fn is_return_address(image: &Image, address: u64) -> bool {
 
 fn candidate(image: &Image, address: u64) -> Option<Candidate> {
     let target = target(image, address)?;
-    // The call may be its function's last instruction, so the function is that of the byte before.
+    // The call may be its function's last instruction, so look up the byte before the return address.
     let function = function(image, address - 1);
     let mut reached = Vec::new();
     if let Target::Known(to) = target {
@@ -108,7 +107,7 @@ fn candidate(image: &Image, address: u64) -> Option<Candidate> {
     })
 }
 
-/// Collects the functions that this one ends in a jump to, by way of others too.
+/// Collects the functions that this one tail-calls, directly or through others.
 fn follow(image: &Image, from: u64, depth: u32, reached: &mut Vec<u64>) {
     for next in image.jumps_from(from) {
         if depth > 0 && reached.len() < MAX_REACHED && !reached.contains(&next) {
@@ -118,7 +117,7 @@ fn follow(image: &Image, from: u64, depth: u32, reached: &mut Vec<u64>) {
     }
 }
 
-/// The start of a function; of its hot part, for what the compiler split off as cold. 0 if it is not known.
+/// The start of the function at `address`, or of its hot part if the compiler split off a cold one. 0 if unknown.
 fn function(image: &Image, address: u64) -> u64 {
     let Some((start, name)) = image.function(address) else {
         return 0;
@@ -129,7 +128,7 @@ fn function(image: &Image, address: u64) -> u64 {
     }
 }
 
-/// Where the call in front of an address goes; `None` if there is no call.
+/// The target of the call instruction before `address`; `None` if there is none.
 fn target(image: &Image, address: u64) -> Option<Target> {
     let bytes = image.before::<7>(address)?;
     let tail = |count: usize| bytes.get(bytes.len().checked_sub(count)?..);
@@ -137,7 +136,7 @@ fn target(image: &Image, address: u64) -> Option<Target> {
         let offset = i32::from_le_bytes(offset.try_into().ok()?);
         let to = address.wrapping_add_signed(i64::from(offset));
         if image.code(to).is_some() {
-            // A call of a thunk is an indirect call in disguise.
+            // A retpoline thunk makes an indirect call.
             let thunk = image
                 .function(to)
                 .is_some_and(|(_, name)| name.starts_with("__x86_indirect"));
@@ -148,7 +147,7 @@ fn target(image: &Image, address: u64) -> Option<Target> {
             });
         }
     }
-    // ff /2, by the length that its ModRM byte asks for (AMD64 manual, volume 3, chapter 1.4).
+    // ff /2, with the length that its ModRM byte implies (AMD64 manual, volume 3, chapter 1.4).
     let indirect = (2..=7).any(|count| match tail(count) {
         Some([0xff, modrm, rest @ ..]) => {
             modrm >> 3 & 7 == 2 && operand(*modrm, rest) == rest.len()
@@ -158,7 +157,7 @@ fn target(image: &Image, address: u64) -> Option<Target> {
     indirect.then_some(Target::Unknown)
 }
 
-/// Bytes of SIB and displacement.
+/// Length in bytes of SIB and displacement.
 fn operand(modrm: u8, rest: &[u8]) -> usize {
     let (mode, rm) = (modrm >> 6, modrm & 7);
     if mode == 3 {
@@ -175,35 +174,35 @@ fn operand(modrm: u8, rest: &[u8]) -> usize {
     sib + displacement
 }
 
-/// What it is worth that this candidate calls that function, which may be an entry.
+/// The score of `candidate` as the caller of `callee`; `entry` says whether that is an interrupt or exception entry.
 fn worth(candidate: &Candidate, callee: u64, entry: bool) -> i32 {
     match candidate.target {
         Target::Known(to) if to == callee => DIRECT,
         Target::Unknown => INDIRECT,
-        // The processor went there by itself, from any code.
+        // The processor enters it from any code, without a call.
         Target::Known(_) if entry => INDIRECT,
         Target::Known(_) if candidate.reached.contains(&callee) => TAIL,
         Target::Known(_) => MISMATCH,
     }
 }
 
-/// Whether an interrupt or exception enters here.
+/// Whether `function` is the entry point of an interrupt or exception.
 fn is_entry(image: &Image, function: u64) -> bool {
     image
         .function(function)
         .is_none_or(|(_, name)| name.starts_with("asm_") || name.starts_with("common_interrupt"))
 }
 
-/// The indices of the best chain, by dynamic programming from the stack's far end.
+/// Indices of the chain with the best score, by dynamic programming from the outermost frame.
 fn chain(first: u64, entry: bool, candidates: &[Rc<Candidate>]) -> Vec<usize> {
     let count = candidates.len();
-    // For each candidate: the worth of the best chain behind it, and that chain's first member.
+    // For each candidate: the score of the best chain of its callers, and the first of them.
     let mut best: Vec<(i32, Option<usize>)> = vec![(0, None); count];
     let after = |from: usize, callee: u64, entry: bool, best: &[(i32, Option<usize>)]| {
         let mut found = (0, None);
         for next in from..count {
             let score = worth(&candidates[next], callee, entry) + best[next].0;
-            // The nearest of equals; a chain that ends is worth 0, and a longer one is preferred to it.
+            // The nearest wins among equals. An ended chain scores 0, and a longer one with that score is preferred.
             if score > found.0 || (score == found.0 && found.1.is_none()) {
                 found = (score, Some(next));
             }

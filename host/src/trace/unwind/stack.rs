@@ -1,19 +1,20 @@
-//! Where a walk starts: registers, and a copy of the stack.
+//! What an unwinder starts from: registers and a copy of the stack.
 
 use crate::base::bytes::u64_at;
+use crate::base::cast::to_usize;
 
-/// The longest chain that is kept.
+/// The longest call chain, in frames.
 pub(crate) const MAX_FRAMES: usize = 64;
 
-/// Bytes of stack that are looked at.
+/// The most stack copied, in bytes.
 pub(crate) const STACK: usize = 8 << 10;
 
-/// Registers that a walk starts from.
+/// The registers that unwinding needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Registers {
     /// RIP, at its link address.
     pub ip: u64,
-    /// RSP: the address of the stack's first byte.
+    /// RSP: the lowest address in use on the stack.
     pub sp: u64,
     /// RBP.
     pub bp: u64,
@@ -42,7 +43,7 @@ impl<'a> Stack<'a> {
 
     /// All aligned words, in order.
     pub fn words(&self) -> impl Iterator<Item = u64> + use<'a> {
-        let skip = (self.base.wrapping_neg() & 7) as usize;
+        let skip = to_usize(self.base.wrapping_neg() & 7);
         let words = self
             .bytes
             .get(skip..)

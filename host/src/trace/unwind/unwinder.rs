@@ -1,4 +1,4 @@
-//! Chooses how to find call chains in one kernel.
+//! Chooses the unwinding method for one kernel.
 
 use super::frames;
 use super::orc::Orc;
@@ -9,26 +9,26 @@ use crate::trace::image::Image;
 use crate::trace::raw::How;
 use std::path::Path;
 
-/// Finds call chains in one kernel, and becomes faster at it: it remembers the return addresses that it has seen.
+/// Finds call chains in one kernel. It caches the return addresses it has seen, so later calls are faster.
 #[derive(Debug, Default)]
 pub struct Unwinder {
     image: Image,
-    /// The ORC tables, where the kernel has them.
+    /// The kernel's ORC tables, if it has them.
     orc: Option<Orc>,
     scanner: Scanner,
 }
 
 impl Unwinder {
-    /// For the kernel in this file.
+    /// Loads the kernel in this file.
     ///
     /// # Errors
-    /// [`crate::Error::Read`]; a file that is no ELF file is an empty image.
+    /// [`crate::Error::Read`]. A file that is not ELF gives an empty image.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = crate::trace::image::read(path)?;
         Ok(Self::parse(&bytes))
     }
 
-    /// For this ELF file, which may be damaged.
+    /// Parses this ELF file, which may be damaged.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Self {
         let file = object::File::parse(bytes).ok();
@@ -39,7 +39,7 @@ impl Unwinder {
         }
     }
 
-    /// For these parts.
+    /// An unwinder of these parts.
     #[cfg(any(test, fuzzing))]
     #[must_use]
     pub fn of_parts(image: Image, orc: Option<Orc>) -> Self {
@@ -50,13 +50,13 @@ impl Unwinder {
         }
     }
 
-    /// The kernel.
+    /// The kernel's image.
     #[must_use]
     pub fn image(&self) -> &Image {
         &self.image
     }
 
-    /// The callers, innermost first, each as its return address at its link address.
+    /// The callers' return addresses, innermost first, as link addresses; and the method that found them.
     #[must_use]
     pub fn callers(&mut self, start: Registers, stack: Stack<'_>) -> (Vec<u64>, How) {
         let image = &self.image;

@@ -1,4 +1,4 @@
-//! What is taken out is missing: a patch whose removal compiles one file, and a word of the runner's.
+//! Shows that removing a measure has an effect: a patch whose removal recompiles one file, and a command line parameter.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn check(context: &Context<'_>) -> Result<()> {
     let args = words.split(' ').chain(context.source.arguments());
     let ran = Run::xtask(args)?.timeout(SECONDS).run(context)?;
     let report = ran.ended_with(0)?.json()?;
-    // No patch builds upon it; were one taken out along, the figure would be of both.
+    // No other patch depends on it. One that did would be removed as well, and the figure would be that of both.
     ensure!(
         row(&report, "0009")?["with"] == serde_json::json!([]),
         "0009 is not taken out alone"
@@ -39,7 +39,7 @@ fn check(context: &Context<'_>) -> Result<()> {
         "without 0009 there are {} exits more",
         patch.exits
     );
-    // Of the two, only the patch changes the kernel.
+    // Only removing the patch changes the kernel.
     let word = change(&report, "memblock-16G")?;
     ensure!(
         PAGES.contains(&word.pages),

@@ -1,4 +1,4 @@
-//! What `cargo xtask bench` measures, held against what was promised.
+//! Checks the figures of `cargo xtask bench` against our promises.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -8,7 +8,7 @@ use crate::command::bench;
 
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
-    // Beside the work of others, medians of the same two programs differ by half.
+    // On a busy machine, medians of the same two programs differ by half.
     let reason = "no real-time priority, without which times on a busy machine do not repeat";
     let not_first = (!bench::can_be_first()).then(|| reason.to_owned());
     vec![

@@ -1,4 +1,4 @@
-//! The list of functions that our kernels are built with, against what a boot runs.
+//! Compares the list of boot functions that our kernels are built with to what a boot runs.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::check::{Check, Context};
 use super::traces::trace;
 use crate::kernel::config::Config;
 
-/// The profile that boots.
+/// The profile to boot.
 const PROFILE: &str = "min";
 
 /// The row.

@@ -18,7 +18,7 @@ const REBUILD: f64 = 2.0;
 /// Two runs of the same boot in the lab differ by less than this share.
 const REPEATS: f64 = 0.01;
 
-/// Where boots are tested, and the options for it.
+/// A place where boots are tested, with its options.
 #[derive(Clone, Copy)]
 struct Place {
     name: &'static str,
@@ -50,7 +50,7 @@ const QEMU: Place = Place {
     kinds: &[],
 };
 
-/// Reads a line, and says on both streams what it was given.
+/// A script that reads a line and reports its input on both output streams.
 const SCRIPT: &str = r#"read line; echo "$1 and $line"; echo "not $2" >&2; exit 7"#;
 
 /// A dynamic shell, and one without libraries.
@@ -121,7 +121,7 @@ fn in_place(place: Place) -> Vec<Check> {
 
 fn build(context: &Context<'_>, profile: &str) -> Result<std::time::Duration> {
     let mut args = vec!["build", "--profile", profile, "--json"];
-    // Where KVM is software, neither of these runs.
+    // With software KVM, neither of these runs.
     if context.no_kvm.is_none() && !matches!(profile, "lab" | "smp") {
         args.push("--compat");
     }

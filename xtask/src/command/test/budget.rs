@@ -1,4 +1,4 @@
-//! The budget of a boot, ci/budget.toml: what it may cost at most.
+//! Checks the cost of boots against the budget in ci/budget.toml.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::guest::userland;
 /// The budget's file, from the repository's root.
 const FILE: &str = "ci/budget.toml";
 
-/// Figures of the lab repeat to this share of them.
+/// How far lab figures vary from run to run, as a share.
 const TOLERANCE: f64 = 1.01;
 
 /// Below this share of the budget, it should be lowered.
@@ -25,10 +25,10 @@ const GENEROUS: f64 = 0.9;
 /// The other memories that a boot's time with the usual one is compared with: neither less nor more takes much longer.
 const MEMORIES: [&str; 3] = ["20M", "64M", "16G"];
 
-/// The guests that use something for the first time have so much.
+/// Memory of the guests that measure first uses.
 const FIRST_MEMORY: &str = "128M";
 
-/// How many functions are named when a boot has become dearer.
+/// How many functions to name when a boot is over budget.
 const NAMED: usize = 12;
 
 /// What a boot of one profile may cost.
@@ -99,7 +99,7 @@ fn check(context: &Context<'_>, profile: &str) -> Result<()> {
     )
 }
 
-/// What a boot has postponed is not to be paid for by the program that comes first.
+/// Work that the boot postpones must not become a cost of the first program.
 fn first(context: &Context<'_>, profile: &str, budget: &Budget) -> Result<Vec<Cost>> {
     let options = ["--profile", profile, "--memory", FIRST_MEMORY];
     let timed = [&options[..], &["--json"]].concat();
@@ -124,7 +124,7 @@ fn to_ready(report: &Value) -> Result<f64> {
     us.as_f64().with_context(|| format!("in {report}"))
 }
 
-/// A figure beside what it may be.
+/// A measured figure and its budget.
 struct Cost {
     name: String,
     is: f64,

@@ -1,4 +1,4 @@
-//! A runner in a cgroup of the caller's, in the lab: its limit is the guest's memory's too.
+//! A runner in the caller's cgroup, in the lab: the cgroup's limit also covers guest memory.
 
 use anyhow::{Result, ensure};
 
@@ -6,7 +6,7 @@ use super::check::{Check, Context};
 use super::inside::{self, RUNNER};
 use crate::guest::devices::InLab;
 
-/// Boots twice in one cgroup, which has room for what the guest writes the second time only.
+/// Boots twice in one cgroup: the first time its limit is too low for what the guest writes, the second time it has none.
 const SCRIPT: &str = r#"exec 2>/dev/null
 cd /sys/fs/cgroup && echo +memory > cgroup.subtree_control && mkdir small || exit 1
 for most in 40M max; do

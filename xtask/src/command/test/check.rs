@@ -1,4 +1,4 @@
-//! A row of the tests: its name, what it needs, and what it does.
+//! A row of the tests: its name, its requirements and its check.
 
 use std::path::PathBuf;
 
@@ -7,26 +7,26 @@ use anyhow::Result;
 use crate::base::layout::Layout;
 use crate::kernel::source::SourceOptions;
 
-/// What the checks work with.
+/// What every check is given.
 pub(crate) struct Context<'a> {
     /// The repository.
     pub(super) layout: &'a Layout,
-    /// Where kernels come from.
+    /// The source of kernels.
     pub(super) source: &'a SourceOptions,
-    /// The kernel that was given to be checked, if one was.
+    /// The kernel to check, if one was given.
     pub(super) kernel: Option<PathBuf>,
     /// Why this machine's KVM cannot be used, if it cannot.
     pub(super) no_kvm: Option<String>,
 }
 
-/// What a check does.
+/// The check itself.
 type Work = dyn Fn(&Context<'_>) -> Result<()>;
 
 /// A row.
 pub(crate) struct Check {
     pub(super) name: String,
     pub(super) needs_kvm: bool,
-    /// It takes too long for every change.
+    /// Whether it takes too long to run for every change.
     pub(super) long: bool,
     /// Why it cannot run, if it cannot.
     pub(super) not: Option<String>,
@@ -56,12 +56,12 @@ impl Check {
         }
     }
 
-    /// A check that is run only by who asks for such.
+    /// Marks a check that runs only on request.
     pub(super) fn long(self) -> Self {
         Self { long: true, ..self }
     }
 
-    /// A check that does not run for this reason, if there is one.
+    /// Skips the check if there is a reason.
     pub(super) fn unless(self, reason: Option<String>) -> Self {
         Self {
             not: reason,

@@ -1,4 +1,4 @@
-//! Running a command as a user would, with a time by which it must have ended.
+//! Runs a command as a user would, with a time limit.
 
 use std::env;
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ pub(crate) struct Run {
     timeout: Duration,
 }
 
-/// What came of it.
+/// How the command ended, and what it printed.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: Option<i32>,
@@ -53,30 +53,30 @@ impl Run {
         }
     }
 
-    /// As the arguments of another program, behind these words.
+    /// Runs it through another program: these words come before it.
     pub(crate) fn through(mut self, words: &[&str]) -> Self {
         self.args = words.iter().map(Into::into).chain(self.args).collect();
         self
     }
 
-    /// With this input instead of none.
+    /// Sets its standard input, which is empty otherwise.
     pub(crate) fn stdin(mut self, input: &str) -> Self {
         self.stdin = input.into();
         self
     }
 
-    /// With another limit than two minutes.
+    /// Sets a time limit other than two minutes.
     pub(crate) fn timeout(mut self, seconds: u64) -> Self {
         self.timeout = Duration::from_secs(seconds);
         self
     }
 
-    /// Runs it in the repository and waits; all its processes are ended when the time is up.
+    /// Runs it in the repository and waits. All its processes are killed when the time is up.
     pub(crate) fn run(self, context: &Context<'_>) -> Result<Ran> {
         self.run_in(context.layout.root())
     }
 
-    /// The same in another directory.
+    /// Runs it in another directory.
     pub(crate) fn run_in(self, dir: &Path) -> Result<Ran> {
         let began = Instant::now();
         let shown = self
@@ -97,7 +97,7 @@ impl Run {
             .with_context(|| format!("running {shown}"))?;
         let mut stdin = child.stdin.take().context("no stdin")?;
         let input = self.stdin;
-        // A program that does not read its input ends before this does; that is for the checks to judge.
+        // A program that does not read its input may end first; the checks decide whether that is wrong.
         thread::spawn(move || stdin.write_all(&input));
         let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let deadline = began + self.timeout;
@@ -132,23 +132,23 @@ fn end_group(child: &Child) -> Result<()> {
     Ok(())
 }
 
-/// Reads what the command prints, on a thread of its own; it comes whole, when every process has closed the stream.
+/// Reads the command's output on a separate thread. It arrives in one piece, once every process has closed the stream.
 fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     let (sender, whole) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
-            // What came before an error is what there is to judge.
+            // The checks judge what was read before the error.
             let _ = stream.read_to_end(&mut bytes);
         }
-        // Nobody waits for the output of a process that left the group and goes on.
+        // Nobody receives it if a process that left the group kept the stream open past the limit.
         let _ = sender.send(bytes);
     });
     whole
 }
 
-/// What was read in time, or comes soon after the processes were ended; nothing if one that left the group keeps the
-/// stream open.
+/// The output that was read in time, or arrives soon after the processes were killed. Empty if a process that left the
+/// group keeps the stream open.
 fn text(in_time: Result<Vec<u8>, RecvTimeoutError>, stream: &Receiver<Vec<u8>>) -> String {
     let bytes = in_time.or_else(|_| stream.recv_timeout(Duration::from_secs(1)));
     String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
@@ -166,7 +166,7 @@ impl Ran {
         Ok(self)
     }
 
-    /// Checks what was printed on stdout, to the byte.
+    /// Checks stdout byte for byte.
     pub(crate) fn printed(&self, text: &str) -> Result<&Self> {
         ensure!(
             self.stdout == text,
@@ -177,7 +177,7 @@ impl Ran {
         Ok(self)
     }
 
-    /// Checks for a text on stderr.
+    /// Checks that stderr contains a text.
     pub(crate) fn complained(&self, text: &str) -> Result<&Self> {
         ensure!(
             self.stderr.contains(text),
@@ -187,7 +187,7 @@ impl Ran {
         Ok(self)
     }
 
-    /// Stdout as one JSON value.
+    /// Parses stdout as one JSON value.
     pub(crate) fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_str(&self.stdout)
             .with_context(|| format!("stdout is not one JSON object{}", self.told()))

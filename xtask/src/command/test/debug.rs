@@ -1,4 +1,4 @@
-//! A kernel that checks itself finds nothing wrong. What this row leaves out is in `ci/debug-kernel`, which a person runs.
+//! A kernel with debugging checks reports no fault. `ci/debug-kernel`, which is run by hand, tests what this row leaves out.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! Devices in whole boots, in the lab: many at once in few boots.
+//! Devices in whole boots, in the lab. Few boots test many devices each.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +12,7 @@ use super::command::Run;
 use super::inside::{self, RUNNER};
 use crate::guest::devices::InLab;
 
-/// What the guest does with its disks, its network and its randomness; it prints a line for each.
+/// The guest's use of its disks, network and random numbers. It prints a line for each.
 const SCRIPT: &str = r#"set -e
 mkdir /tmp/a /tmp/b
 mount -t ext4 /dev/vda /tmp/a
@@ -55,7 +55,7 @@ fn disks_and_network(context: &Context<'_>, jail: bool) -> Result<()> {
     let told = dir.path().join("files");
     fs::create_dir(&told)?;
     fs::write(told.join("told"), "the host's words\n")?;
-    // A comma in a name is nobody's separator.
+    // A comma in a file's name must not be taken for a separator.
     let (written, read) = (dir.path().join("a,1.img"), dir.path().join("b.img"));
     file_system(context, &written, None)?;
     file_system(context, &read, Some(&told))?;
@@ -96,7 +96,7 @@ fn disks_and_network(context: &Context<'_>, jail: bool) -> Result<()> {
     Ok(())
 }
 
-/// Makes an image with an ext4 file system, and a directory's files in it.
+/// Makes an ext4 image with a directory's files in it.
 pub(crate) fn file_system(context: &Context<'_>, image: &Path, files: Option<&Path>) -> Result<()> {
     let image = image.to_str().context("a path of ours")?;
     let mut words = vec!["/sbin/mkfs.ext4", "-q"];
@@ -116,7 +116,7 @@ fn root(context: &Context<'_>) -> Result<()> {
     fs::create_dir_all(tree.join("bin"))?;
     fs::copy("/bin/busybox", tree.join("bin/busybox"))?;
     symlink("busybox", tree.join("bin/sh"))?;
-    // PID 1 is ours whatever the root has in its place.
+    // PID 1 is ours, whatever the root has at its path.
     symlink("/bin/sh", tree.join("init"))?;
     let image = dir.path().join("root.img");
     file_system(context, &image, Some(&tree))?;
@@ -164,7 +164,7 @@ fn balloon(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What four processors are: cores of one package.
+/// The topology of four processors: cores of one package.
 const PROCESSORS: &str = "4
 on 0
 on 1
@@ -184,7 +184,7 @@ core id: 3
 cpu cores: 4
 ";
 
-/// Four processors, each of which runs something: PID 1 has waited for the last of them.
+/// Runs something on each of four processors, since PID 1 has waited for the last of them.
 fn processors(context: &Context<'_>) -> Result<()> {
     let script = "nproc; for cpu in 0 1 2 3; do taskset -c $cpu sh -c 'echo on $0' $cpu; done
         grep -E '^(physical id|cpu cores|core id)' /proc/cpuinfo | tr -d '\\t'";

@@ -1,4 +1,4 @@
-//! Guests whose program is `ci/guest`, in the lab: what their kernel tells and does, with the series and without.
+//! Guests that run `ci/guest` in the lab, on a kernel with the series or without.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub(crate) fn boot(
     Ok(Run::xtask(words)?.timeout(SECONDS))
 }
 
-/// The options for a kernel; a profile's own is no other's.
+/// The options that select a kernel. The kernel that the tests were given replaces only that of profile `default`.
 fn which(context: &Context<'_>, kernel: Kernel, options: &[&str]) -> Vec<OsString> {
     match (kernel, &context.kernel) {
         (Kernel::Unpatched, _) => ["--series", "none"].map(Into::into).into(),

@@ -1,4 +1,4 @@
-//! Bad input: one clear line, the documented exit status, nothing left behind.
+//! Bad input gives one clear line and the documented exit status, and leaves nothing behind.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::check::{Check, Context};
 use super::command::Run;
 
-/// Arguments, exit status, and what the line must say.
+/// Arguments, exit status, and text that the line must contain.
 const TABLE: [(&[&str], i32, &str); 23] = [
     (&["boot", "--profile", "mni"], 2, "there is no profile mni"),
     (&["boot", "--no-such-option"], 2, "unexpected argument"),
@@ -106,7 +106,7 @@ pub(crate) fn checks() -> Vec<Check> {
     checks
 }
 
-/// A tarball whose sum is wrong, from a server of our own: both sums are named and nothing is kept.
+/// A tarball with a wrong checksum, from a local server: the error names both checksums, and nothing is kept.
 fn wrong_sum(context: &Context<'_>) -> Result<()> {
     let server = TcpListener::bind("127.0.0.1:0").context("listening on loopback")?;
     let url = format!("http://{}/linux.tar.xz", server.local_addr()?);
@@ -151,7 +151,7 @@ fn wrong_sum(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Without --install, what is missing is listed with the command that installs it.
+/// Without --install, missing packages are listed with the command that installs them.
 fn no_compiler(context: &Context<'_>) -> Result<()> {
     let xtask = std::env::current_exe()?;
     let xtask = xtask.to_str().context("our own path")?;

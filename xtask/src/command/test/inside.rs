@@ -1,4 +1,4 @@
-//! Programs that run in the lab beside a runner and its guest: what cannot be seen from outside of the lab.
+//! Runs programs in the lab beside a runner and its guest, to see what cannot be seen from outside the lab.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,14 +16,14 @@ use crate::guest::devices::InLab;
 use crate::guest::userland;
 use crate::machine::lab::{self, Job};
 
-/// Where busybox is here.
+/// Path of busybox on this machine.
 const BUSYBOX_HERE: &str = "/bin/busybox";
 
-/// How the runner is started there; more options and a program may follow.
+/// Starts the runner in the lab; more options and a program may follow.
 pub(crate) const RUNNER: &str =
     "/lab/jiffy run --quiet --kernel /lab/vmlinux --initrd /lab/initramfs";
 
-/// Where the tests' peer is there.
+/// Path of the tests' peer in the lab.
 pub(crate) const PEER: &str = "/lab/peer";
 
 /// Where busybox is there, whatever runs.
@@ -31,13 +31,13 @@ pub(crate) const BUSYBOX: &str = "/lab/busybox";
 
 /// A lab, with the runner, a guest's kernel and initramfs, the peer and busybox as files in /lab.
 pub(crate) struct Lab {
-    /// What the guest is built of.
+    /// The guest's parts.
     pub(crate) profile: &'static str,
     /// Memory for guests, in MiB.
     pub(crate) memory_mib: u64,
-    /// The longest that the program may run: emulated guests on a busy machine.
+    /// Time limit for the program: enough for emulated guests on a busy machine.
     pub(crate) timeout: Duration,
-    /// Options of QEMU for the devices that its guests are given.
+    /// QEMU options for the devices that its guests are given.
     pub(crate) devices: Vec<OsString>,
 }
 
@@ -53,7 +53,7 @@ impl Default for Lab {
 }
 
 impl Lab {
-    /// Runs a program of this machine there, which must succeed, and gives what it printed.
+    /// Runs a program of this machine in the lab and returns its output. The program must succeed.
     pub(crate) fn run<'a>(
         self,
         context: &Context<'_>,
@@ -86,7 +86,7 @@ impl Lab {
         lab::printed(layout, &ui, &Cache::open()?, &options, job)
     }
 
-    /// Runs busybox' shell there, and gives what it printed; `$1` and so on are `arguments`.
+    /// Runs busybox' shell in the lab and returns its output; `$1` and so on are `arguments`.
     pub(crate) fn shell(
         self,
         context: &Context<'_>,
@@ -98,7 +98,7 @@ impl Lab {
     }
 }
 
-/// Runs busybox' shell in a lab with these disks, and gives what it printed; `$1` and so on are `arguments`.
+/// Runs busybox' shell in a lab with these disks and returns its output; `$1` and so on are `arguments`.
 pub(crate) fn shell(
     context: &Context<'_>,
     disks: &InLab,
@@ -112,7 +112,7 @@ pub(crate) fn shell(
     lab.shell(context, script, arguments)
 }
 
-/// Runs the tests' peer in the lab, and gives what it printed.
+/// Runs the tests' peer in the lab and returns its output.
 pub(crate) fn peer<'a>(
     context: &Context<'_>,
     arguments: impl IntoIterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! Kernels that we did not build: a vmlinux comes out of a bzImage however it was compressed.
+//! Kernels that we did not build: a vmlinux is extracted from a bzImage, whatever its compression.
 
 use std::fs;
 

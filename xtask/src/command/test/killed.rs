@@ -12,13 +12,13 @@ use super::devices::{file_system, lab};
 use super::inside::{self, RUNNER};
 use crate::guest::devices::InLab;
 
-/// In the guest: one file is synced by itself, one with everything, and then there is no end of writing.
+/// In the guest: syncs one file by itself and one with everything, then writes without end.
 const GUEST: &str = r#"mkdir /tmp/a && mount -t ext4 /dev/vda /tmp/a && cd /tmp/a
 dd if=/bin/busybox of=one bs=64k conv=fsync 2>/dev/null || exit 1
 cp /bin/busybox two && sync && echo synced
 while cp /bin/busybox torn && mv torn moved && mkdir -p a/b/c && rm -r a; do :; done"#;
 
-/// Beside it: kills the runner when the guest says that it has synced.
+/// Beside the guest: kills the runner when the guest says that it has synced.
 const LAB: &str = r#"mkfifo /tmp/said
 $2 "$3" "$4" -- /bin/busybox sh -c "$1" >/tmp/said &
 read said </tmp/said
@@ -26,7 +26,7 @@ kill -KILL $!
 { wait $!; } 2>/dev/null
 echo "$said, ended with $?""#;
 
-/// In a guest that finds the disk as it was left.
+/// In a second guest, which finds the disk as the first one left it.
 const AGAIN: &str = r#"mkdir /tmp/a && mount -t ext4 /dev/vda /tmp/a && cd /tmp/a
 cmp one /bin/busybox && cmp two /bin/busybox && cd / && umount /tmp/a && echo whole"#;
 
@@ -48,7 +48,7 @@ fn killed(context: &Context<'_>) -> Result<()> {
 
     let left = Run::program(&["/sbin/dumpe2fs", "-h", text(&image)?]).run(context)?;
     ensure!(left.stdout.contains("needs_recovery"), "{}", left.stdout);
-    // Once the kernel recovers it, and once e2fsck does.
+    // The kernel replays the journal of one copy, e2fsck that of the other.
     let mounted = dir.path().join("mounted.img");
     fs::copy(&image, &mounted).context("copying the disk")?;
     let disk = ["--disk", text(&mounted)?];

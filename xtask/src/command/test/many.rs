@@ -14,7 +14,7 @@ use super::command::Run;
 use super::inside::Lab;
 use crate::guest::userland;
 
-/// As many as are ready at once.
+/// How many machines are ready at the same time.
 const MACHINES: &str = "64";
 
 /// What a machine of profile min has, in MiB, and what the lab has for all of them: with small pages each touches some
@@ -25,7 +25,7 @@ const LAB_MEMORY_MIB: u64 = 1024;
 /// Loading a machine from the files that all share takes less, in lab us: where the others leave it the processor.
 const LOAD_US: f64 = 100.0;
 
-/// What the process has for each machine beside the guest's pages, at most, in KiB.
+/// The most memory that the process may need per machine besides guest pages, in KiB.
 const RSS_KIB: f64 = 512.0;
 
 /// The rows.
@@ -61,7 +61,7 @@ fn in_lab(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The runner's command for machines with this kernel.
+/// The command that runs machines with this kernel.
 fn command(context: &Context<'_>, kernel: &Path, more: &[&str]) -> Result<Vec<String>> {
     let runner = userland::runner(context.layout)?;
     let words = [&runner.to_string_lossy(), "run", "--kernel"].map(str::to_owned);
@@ -70,7 +70,7 @@ fn command(context: &Context<'_>, kernel: &Path, more: &[&str]) -> Result<Vec<St
     Ok(words.into_iter().chain([kernel]).chain(more).collect())
 }
 
-/// Runs it to its end, which must be this; gives the report.
+/// Runs it to its end, checks the exit status and returns the report.
 fn run(context: &Context<'_>, kernel: &Path, more: &[&str], status: i32) -> Result<Value> {
     let words = command(context, kernel, &[more, &["--json"]].concat())?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -82,7 +82,7 @@ fn runs(report: &Value) -> Result<&Vec<Value>> {
     report["runs"].as_array().context("no runs")
 }
 
-/// Checks what became of the machines, in whatever order.
+/// Checks the machines' outcomes, in any order.
 fn outcomes(report: &Value, wanted: &[&str]) -> Result<()> {
     let mut found: Vec<&str> = runs(report)?
         .iter()
@@ -106,7 +106,7 @@ fn on_host(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Of machines that want one disk for themselves, the one that stands with it is not disturbed by the other's failure.
+/// When two machines want exclusive use of a disk, the failure of one does not disturb the other, which has it.
 fn one_fails(context: &Context<'_>) -> Result<()> {
     let disk = tempfile::NamedTempFile::new()?;
     disk.as_file().set_len(1 << 20)?;
@@ -117,7 +117,7 @@ fn one_fails(context: &Context<'_>) -> Result<()> {
     outcomes(&report, &["crashed", "ready"])
 }
 
-/// The flat kernel, which goes on for ever once it has rung.
+/// The flat kernel, changed to loop forever after it has signalled ready.
 fn endless(dir: &Path) -> Result<std::path::PathBuf> {
     let mut kernel = jiffy_flat::FLAT.to_vec();
     // mov $0, %al; out %al, %dx: the end. Instead: jmp here.
@@ -152,7 +152,7 @@ fn interrupted(context: &Context<'_>) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()?;
     let mut stdout = runner.stdout.take().context("no stdout")?;
-    // A byte of each that runs.
+    // Each running machine prints a byte.
     stdout.read_exact(&mut [0; 4])?;
     let id = runner.id().to_string();
     let sh = Shell::new()?;

@@ -72,7 +72,7 @@ pub(crate) struct TestOptions {
     kernel: Option<PathBuf>,
 }
 
-/// How many checks ended how.
+/// How many checks passed, failed and were skipped.
 #[derive(Default)]
 struct Count {
     passed: usize,
@@ -113,7 +113,7 @@ pub(crate) fn run(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(count.failed > 0)))
 }
 
-/// Every row, in the order in which they are run.
+/// All rows, in the order in which they run.
 fn all() -> Vec<Check> {
     let mut checks = tools::checks();
     checks.extend(patches::checks());
@@ -141,7 +141,7 @@ fn all() -> Vec<Check> {
 }
 
 fn row(check: &Check, context: &Context<'_>, count: &mut Count) -> Result<()> {
-    // The row is seen while its check runs. A stdout that is gone is found by the next print.
+    // Flush so that the row is visible while its check runs. The next print notices if stdout is closed.
     let _ = write!(io::stdout(), "test {} ... ", check.name).and_then(|()| io::stdout().flush());
     let began = Instant::now();
     let no_kvm = context.no_kvm.as_ref().filter(|_| check.needs_kvm);

@@ -1,5 +1,5 @@
-//! A guest's network, in the lab: what crosses its card, much of it, both ways, and to the bit; and that the network is there
-//! for whoever asks first.
+//! A guest's network in the lab: large transfers in both directions arrive intact, and the first program to use the network
+//! finds it ready.
 
 use anyhow::{Result, ensure};
 
@@ -9,11 +9,11 @@ use super::devices::lab;
 use super::inside::{self, RUNNER};
 use crate::guest::devices::InLab;
 
-/// A stream of some 50 MB that the guest and the lab both know, so that 100 MB cross the card.
+/// A stream of some 50 MB that guest and lab can both generate. Sent both ways, 100 MB cross the network card.
 const STREAM: &str = "stream() { for copy in $(seq 26); do cat /bin/busybox; done; }";
 
-/// On the lab's side: one port gives the stream, the other takes it. A standard input that does not end keeps netcat from
-/// ending the connection's other way.
+/// The lab's side: one port sends the stream, the other receives it. Netcat's stdin never ends, because netcat would close
+/// the connection's other direction at its end.
 const LAB: &str = r#"mkfifo /tmp/open
 stream | nc -l -p 5001 &
 nc -l -p 5002 <>/tmp/open | crc32 > /tmp/up &
@@ -24,7 +24,7 @@ const GUEST: &str = r#"mkfifo /tmp/open
 nc 10.0.0.1 5001 <>/tmp/open | crc32
 stream | nc 10.0.0.1 5002"#;
 
-/// What a program may do first that needs the network, and a word of what it sees.
+/// First uses of the network by a program, each with a word that its output must contain.
 const FIRST: [(&str, &str); 8] = [
     ("ip link show lo", "LOOPBACK"),
     ("unshare -n ip link", "LOOPBACK"),

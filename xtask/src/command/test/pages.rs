@@ -1,4 +1,4 @@
-//! What backs guest memory: each kind that can be asked for, where the host has it and where it has not.
+//! The pages that back guest memory: each kind that can be requested, on hosts with and without it.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ echo never > /sys/kernel/mm/transparent_hugepage/enabled
 boot auto
 boot thp";
 
-/// What the reports tell, and whether with a warning.
+/// The expected pages in each report, and whether there is a warning.
 const WANTED: [(&str, bool); 7] = [
     ("thp", true),
     ("thp", false),
@@ -36,7 +36,7 @@ const WANTED: [(&str, bool); 7] = [
 /// For guests and the pool.
 const MEMORY_MIB: u64 = 512;
 
-/// Seven boots, on a busy machine.
+/// Enough for seven boots on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The rows.

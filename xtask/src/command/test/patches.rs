@@ -1,4 +1,4 @@
-//! The series on a pristine tree: with git am, and with our own command.
+//! Applies the series to a pristine tree, with git am and with `cargo xtask patch`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -25,7 +25,7 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// Of the pristine source, the files that make a tree a kernel's and those that the series touches.
+/// The files of the pristine source that identify a kernel tree, and those that the series touches.
 fn pristine(context: &Context<'_>) -> Result<tempfile::TempDir> {
     let cache = Cache::open()?;
     let ui = Ui::new(true);
@@ -75,7 +75,7 @@ fn git_am(context: &Context<'_>) -> Result<()> {
         .quiet()
         .run()?;
 
-    // The same files as our own command makes.
+    // git am must give the same files as our command.
     let ours = pristine(context)?;
     patch(context, "apply", ours.path())?.ended_with(0)?;
     let (theirs, ours) = (dir.path(), ours.path());
@@ -89,7 +89,7 @@ fn apply(context: &Context<'_>) -> Result<()> {
     let tree = pristine(context)?;
     patch(context, "check", tree.path())?.ended_with(0)?;
     patch(context, "apply", tree.path())?.ended_with(0)?;
-    // A second time is refused, with the reason.
+    // Applying it a second time is refused, and the reason given.
     patch(context, "apply", tree.path())?
         .ended_with(1)?
         .complained("already")?;

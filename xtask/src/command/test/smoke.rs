@@ -1,4 +1,4 @@
-//! All that profile `default` has for programs, in one boot in the lab. What needs a device of its own has rows of its own:
+//! Everything that profile `default` offers programs, in one boot in the lab. What needs a device has its own rows:
 //! `lab/devices/disks and network` (virtio block, ext4, randomness), `lab/devices/vsock`, `lab/devices/console` (hvc0).
 
 use anyhow::{Result, ensure};
@@ -8,7 +8,7 @@ use super::inside::{self, RUNNER};
 use crate::guest::capabilities::CAPABILITIES;
 use crate::guest::devices::InLab;
 
-/// Those that need the lab's network, which hears when to connect, and all that are tried.
+/// The capabilities that need a shell or the lab's network, then the peer's. It tells the lab when to connect.
 const GUEST: &str = r#"sysfs() { [ "$(cat /sys/class/net/eth0/operstate)" != down ]; }
 tcp() { nc -l -p 80 -e /bin/busybox sh -c 'read line; echo "the guest heard $line"' &
     until grep -q :0050 /proc/net/tcp; do [ -e /proc/$!/exe ] || return 1; done
@@ -16,7 +16,7 @@ tcp() { nc -l -p 80 -e /bin/busybox sh -c 'read line; echo "the guest heard $lin
 for one in procfs sysfs tmpfs overlayfs cgroup2 memory_max pids_max cpu_max tcp; do try $one 2>/dev/null; done
 exec /lab/peer capabilities"#;
 
-/// On the lab's side: the guest gets the peer along, and a client when it listens.
+/// The lab's side: gives the guest the peer, and connects when the guest listens.
 const LAB: &str = r#"cd / && printf 'lab\nlab/peer\n' | cpio -o -H newc > /tmp/peer.cpio 2>/dev/null
 mkfifo /tmp/said
 $2 --initrd /tmp/peer.cpio --net tap=tap0,ip=10.0.0.2/24,gw=10.0.0.1 -- /bin/busybox sh -c "$1" > /tmp/said &
@@ -30,7 +30,7 @@ done < /tmp/said
 wait $!
 echo "status $?""#;
 
-/// What is said when all is there.
+/// The output when everything works.
 const SAID: [&str; 21] = [
     "procfs works",
     "sysfs works",

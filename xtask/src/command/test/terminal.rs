@@ -10,7 +10,7 @@ use super::inside::{self, BUSYBOX, RUNNER};
 const SCRIPT: &str = r#"stty -echo; echo ready $(stty size); read line; echo "heard $line"
 until [ "$(stty size)" = "40 120" ]; do :; done; echo resized; read line; exit 7"#;
 
-/// Ways to end: the program's own, a signal from outside, the runner's keys.
+/// The ways that a run ends: the program exits, a signal arrives, or the runner's escape keys are pressed.
 const ENDS: [&str; 3] = ["normal", "killed", "keys"];
 
 /// The rows.

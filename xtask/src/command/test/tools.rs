@@ -1,12 +1,12 @@
-//! What tools check by themselves: form, lints, unit tests, that C and Rust agree on the trace's layout, and what
-//! noise does to those who read it.
+//! Checks done by tools: formatting, lints, unit tests, the agreement of C and Rust on the trace's layout, and fuzzing of
+//! its readers.
 
 use anyhow::{Result, ensure};
 
 use super::check::{Check, Context};
 use super::command::Run;
 
-/// Cargo from a cold start compiles every dependency.
+/// From a cold start, cargo compiles every dependency.
 const TIMEOUT: u64 = 1200;
 
 /// The rows.

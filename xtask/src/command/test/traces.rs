@@ -1,5 +1,5 @@
-//! Traces of real boots: names, sums, pictures, differences; of our kernels, of one made slow, of one that panics, and
-//! of a distribution's.
+//! Traces of real boots: names, sums, flame graphs and differences, for our kernels, a slowed one, one that panics, and
+//! a distribution's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::command::Run;
 use super::slow;
 use crate::base::install::{has_program, is_debian};
 
-/// Samples with a name, at least.
+/// The least share of samples with a name.
 const ATTRIBUTED: f64 = 0.95;
 
 /// The initcall that is made slow, and how many times its loop goes round: some lab milliseconds.
@@ -57,7 +57,7 @@ pub(super) fn trace(context: &Context<'_>, profile: &str, more: &[&str]) -> Resu
     Ok(run.timeout(600))
 }
 
-/// Traces a kernel, and checks what is true of every trace.
+/// Traces a kernel, and checks what every trace must satisfy.
 fn explained(context: &Context<'_>, profile: &str, more: &[&str]) -> Result<Value> {
     let more = [more, &["--format", "json"]].concat();
     let ran = trace(context, profile, &more)?.run(context)?;
@@ -112,7 +112,7 @@ fn host(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Draws a flame graph, and gives its file.
+/// Draws a flame graph and returns its path.
 fn draw(context: &Context<'_>, dir: &TempDir, runs: &str) -> Result<PathBuf> {
     let svg = dir.path().join("boot.svg");
     let file = svg.to_str().context("a path")?;
@@ -209,7 +209,7 @@ fn result(context: &Context<'_>, dir: &TempDir, kernel: &Path, name: &str) -> Re
     Ok(file)
 }
 
-/// A kernel does not differ from itself.
+/// Two traces of the same kernel show no difference.
 fn baseline(context: &Context<'_>) -> Result<()> {
     trace(context, "min", &["--on", "lab", "--save", "itself"])?
         .run(context)?

@@ -1,4 +1,4 @@
-//! Sockets between guest and host, in whole boots: both ask for connections, and much goes both ways at once.
+//! Sockets between guest and host, in whole boots: both sides connect, and large transfers go both ways at once.
 
 use anyhow::{Context as _, Result};
 
@@ -8,7 +8,7 @@ use super::inside::{self, PEER, RUNNER};
 use crate::guest::devices::InLab;
 use crate::guest::userland;
 
-/// How many bytes each connection takes there and back. Software KVM copies three in a microsecond, and often.
+/// Bytes that each connection carries in each direction. Software KVM copies only three per microsecond, several times over.
 const IN_LAB: usize = 8 << 20;
 const ON_HOST: usize = 1 << 20;
 

@@ -1,6 +1,7 @@
 //! The guest's side of a socket device, and where the host's programs are.
 
 use super::super::{BUFFERS, Driver, LENGTH, WRITE, begin};
+use crate::base::cast::{low32, to_u32};
 use crate::devices::virtio::device::Device;
 use crate::devices::virtio::io::Io;
 use crate::devices::vsock::{Sockets, Vsock};
@@ -95,7 +96,7 @@ impl Harness {
     pub(super) fn send(&mut self, packet: &Packet) {
         let Packet(op, host, guest, flags, data) = packet;
         let mut bytes = [self.cid.to_le_bytes(), 2_u64.to_le_bytes()].concat();
-        for word in [*guest, *host, data.len() as u32] {
+        for word in [*guest, *host, to_u32(data.len())] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend([1, 0]);
@@ -105,7 +106,7 @@ impl Harness {
         }
         bytes.extend(data);
         self.driver.put(SENT, &bytes);
-        let len = bytes.len() as u32;
+        let len = to_u32(bytes.len());
         self.driver.request(1, &[(SENT, len, false)]);
         begin(&mut self.io);
         self.device.notified(&mut self.io).unwrap();
@@ -129,7 +130,7 @@ impl Harness {
             let at = RECEIVED + u64::from(number) * u64::from(BUFFER_SIZE);
             let header: [u8; HEADER] = self.driver.get(at);
             let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
-            assert_eq!((word(0), word(8), header[28]), (2, self.cid as u32, 1));
+            assert_eq!((word(0), word(8), header[28]), (2, low32(self.cid), 1));
             let mut data = vec![0; word(24) as usize];
             self.driver
                 .memory

@@ -1,5 +1,5 @@
-//! 7 and 11: what is compiled for a test alone, of the tree with the series: a 32-bit kernel, and the touched files with more
-//! warnings.
+//! 7 and 11: builds of the patched tree for the test alone: a 32-bit kernel, and with more warnings the files that the
+//! series touches.
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ use crate::kernel::series::Series;
 use crate::kernel::source;
 use crate::kernel::tree::{self, Tree};
 
-/// A small kernel on a slow machine, or a hundred files.
+/// Enough to compile a small kernel or a hundred files on a slow machine.
 const SECONDS: u64 = 1200;
 
 /// The rows.

@@ -21,15 +21,15 @@ use crate::machine::qemu::microvm::Microvm;
 /// Its clock keeps bytes over a reset.
 const MICROVM: &str = "isa-serial=on,rtc=on,accel=tcg,acpi=off";
 
-/// What is asked for.
+/// What to run.
 pub(super) struct Direct<'a> {
     pub(super) profile: &'a str,
-    /// The test, and its words.
+    /// The test and its arguments.
     pub(super) words: &'a str,
-    /// Processors.
+    /// Number of processors.
     pub(super) cpus: u32,
     pub(super) memory_mib: u64,
-    /// Whether a reset starts it again.
+    /// Whether a reset reboots the guest instead of ending it.
     pub(super) restarts: bool,
 }
 
@@ -45,14 +45,14 @@ impl Default for Direct<'_> {
     }
 }
 
-/// How one ended.
+/// How a guest ended.
 pub(super) struct Ran {
     ended: Ended,
     pub(super) stdout: String,
 }
 
 impl Ran {
-    /// Whether its program ended well.
+    /// Whether its program succeeded.
     pub(super) fn is_fine(&self) -> bool {
         self.ended.verdict == Some(Verdict::Exit(0))
     }
@@ -95,7 +95,7 @@ impl Direct<'_> {
     }
 }
 
-/// Two threads for each processor of this machine that compute, until this is dropped.
+/// Keeps this machine busy until dropped: two computing threads per processor.
 pub(super) struct Load {
     done: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,

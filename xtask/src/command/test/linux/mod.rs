@@ -1,5 +1,5 @@
-//! Faults that a kernel with the series had and an unpatched one does not: each is a row. What both kernels can be asked side by
-//! side is in `same/`.
+//! Regression tests for faults that a kernel with the series had and an unpatched kernel does not, a row each. Comparisons of
+//! both kernels are in `same/`.
 
 mod compiled;
 mod direct;
@@ -47,7 +47,7 @@ pub(crate) fn checks() -> Vec<Check> {
     checks
 }
 
-/// 1: limits follow from all memory, and hold what they promise.
+/// 1: limits are computed from all memory, and can be reached.
 fn limits(context: &Context<'_>) -> Result<()> {
     let memory = ["--memory", LOADED_MEMORY];
     let said = guest(context, Kernel::Ours, &memory, &["snapshot", "sysctl"])?;
@@ -117,7 +117,7 @@ fn page_blocks(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 3: a machine that starts again with what was in its memory.
+/// 3: a machine that reboots with its old memory contents.
 fn resets(context: &Context<'_>) -> Result<()> {
     const BOOTS: usize = 15;
     let ran = Direct {
@@ -150,7 +150,7 @@ fn processors(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 9: who asks for a name gets the same answer as who asks at the same time.
+/// 9: everybody who looks up a name at the same time gets the same answer.
 fn sysfs(context: &Context<'_>) -> Result<()> {
     for _ in 0..3 {
         let ran = Direct {
@@ -165,7 +165,7 @@ fn sysfs(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 10: QEMU without KVM, on a host whose processors are all taken.
+/// 10: QEMU without KVM, on a host whose processors are all busy.
 fn timer(context: &Context<'_>) -> Result<()> {
     let load = Load::start();
     for _ in 0..6 {

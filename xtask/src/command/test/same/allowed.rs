@@ -1,4 +1,4 @@
-//! The committed list of what may differ, and why.
+//! The committed list of allowed differences, with reasons.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::base::layout::Layout;
 /// From the repository's root: a path or the name of a measurement, `*` for the rest of it; blanks; the reason.
 const FILE: &str = "ci/same-as-linux.allow";
 
-/// So many differences are shown; more are counted.
+/// How many differences are shown. The others are only counted.
 const SHOWN: usize = 40;
 
 /// The list.
@@ -31,7 +31,7 @@ impl Entry {
 }
 
 impl Allowed {
-    /// Reads the part of the list whose paths are of a row.
+    /// Reads the entries whose paths belong to a row.
     pub(crate) fn read(layout: &Layout, of: fn(&str) -> bool) -> Result<Self> {
         let path = layout.root().join(FILE);
         let text =
@@ -61,7 +61,7 @@ impl Allowed {
         Ok(Self(entries))
     }
 
-    /// Checks that each difference has an entry, and each entry a difference.
+    /// Checks that each difference has an entry, and that each entry is still needed.
     pub(crate) fn check(&self, differences: &[Difference]) -> Result<()> {
         let unexplained: Vec<_> = differences
             .iter()

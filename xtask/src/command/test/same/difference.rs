@@ -1,8 +1,8 @@
-//! What is not the same in two kernels.
+//! A difference between two kernels.
 
 use std::fmt;
 
-/// What is not the same, and how.
+/// What differs, and how.
 pub(crate) struct Difference {
     /// The path, or the name of a measurement.
     pub(crate) path: String,

@@ -1,12 +1,12 @@
-//! What a kernel tells in /proc, as figures: which of them are counts of memory, which follow from its size, and which no two
-//! boots have alike.
+//! The figures in /proc, by how they are compared: counts of memory, values that follow from its size, and values that differ
+//! in every boot.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
-/// What no two boots have alike: counters, times, random numbers, process IDs, addresses, names of builds. That it is there
-/// is compared.
+/// Files that differ in every boot: counters, times, random numbers, process IDs, addresses, names of builds. Only their
+/// presence is compared.
 const BY_NATURE: [&str; 16] = [
     "/proc/sys/fs/aio-nr",
     "/proc/sys/fs/dentry-state",
@@ -46,10 +46,10 @@ const SIZED: [&str; 16] = [
     "/proc/self/limits/",
 ];
 
-/// A page's, in KiB.
+/// Size of a page, in KiB.
 const PAGE_KIB: f64 = 4.0;
 
-/// A page block's.
+/// Size of a page block, in KiB.
 const BLOCK_KIB: f64 = 2048.0;
 
 /// How a value is compared.
@@ -60,7 +60,7 @@ pub(super) enum Kind {
     Sized,
     /// A number of so many KiB each, within the noise.
     Memory(f64),
-    /// Not.
+    /// Not compared.
     ByNature,
 }
 
@@ -185,11 +185,11 @@ fn zoneinfo(path: &str, value: &str) -> Vec<Figure> {
     zones.figures(path)
 }
 
-/// The pages of a line of free blocks by order.
+/// The number of pages in a line of free blocks by order.
 fn by_order(numbers: &str) -> Result<f64> {
     let mut pages = 0.0;
     for (order, count) in numbers.split_whitespace().enumerate() {
-        // Many blocks are told as more than so many.
+        // The kernel caps large counts of blocks, as `>` and a number.
         let count = count.trim_start_matches('>');
         let count: f64 = count
             .parse()

@@ -1,5 +1,5 @@
-//! Our kernel beside one of the same configuration without the series, in the lab: nothing that a program can see differs
-//! that `ci/same-as-linux.allow` does not explain in a line.
+//! Compares our kernel to one with the same configuration but without the series, in the lab. Every difference that a program
+//! can see must have a line in `ci/same-as-linux.allow` that explains it.
 
 mod allowed;
 mod difference;

@@ -1,4 +1,4 @@
-//! The kernel's own selftests: what they say on our kernel is what they say on one without the series.
+//! The kernel's own selftests: their results on our kernel must be those on a kernel without the series.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,25 +16,25 @@ use crate::guest::userland;
 use crate::kernel::series::Series;
 use crate::kernel::{source, tree};
 
-/// Builds them.
+/// The script that builds them.
 const SCRIPT: &str = "ci/selftests";
 
 /// How `ci/same-as-linux.allow` names one.
 pub(super) const PREFIX: &str = "selftests/";
 
-/// Room for the programs in memory, and for what they do.
+/// Memory for the programs and their work.
 const MEMORY: &str = "1G";
 
 /// Compiling them.
 const SECONDS: u64 = 1200;
 
-/// Fewer are no test.
+/// The least number of programs for the test to mean anything.
 const LEAST: usize = 100;
 
-/// What each program said.
+/// Each program's results.
 type Said = BTreeMap<String, BTreeSet<String>>;
 
-/// What they say otherwise on our kernel than on one without the series, as far as two runs on that agree.
+/// The results that differ between our kernel and one without the series, as far as two runs on the latter agree.
 pub(super) fn differences(context: &Context<'_>) -> Result<Vec<Difference>> {
     let scratch = tempfile::tempdir().context("making a directory for the selftests")?;
     build(context, scratch.path())?;
@@ -83,7 +83,7 @@ fn compare(ours: &Said, theirs: &Said, again: &Said) -> Vec<Difference> {
             ours.get(name).unwrap_or(&none),
             again.get(name).unwrap_or(&none),
         );
-        // What an unpatched kernel says in one of two runs only is chance.
+        // A result that an unpatched kernel gives in only one of two runs is chance.
         let chance: BTreeSet<&String> = was.symmetric_difference(second).collect();
         let differs = is.symmetric_difference(was);
         let lines: Vec<&str> = differs

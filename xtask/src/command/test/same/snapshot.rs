@@ -1,4 +1,4 @@
-//! How what two kernels tell differs: numbers that follow from how much memory is free within a share, all else to the letter.
+//! Compares the output of two kernels: numbers that depend on free memory within a tolerance, everything else exactly.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ struct Value {
     kind: Kind,
 }
 
-/// What a kernel told: by pass and path.
+/// A kernel's files, by pass and path.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     values: BTreeMap<(String, String), Value>,
@@ -34,7 +34,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads what `guest snapshot` printed.
+    /// Parses the output of `guest snapshot`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut snapshot = Self::default();
         for line in text.lines() {
@@ -63,7 +63,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What another kernel told otherwise, `memory` being what both had.
+    /// The differences to another kernel's snapshot; both had `memory`.
     pub(crate) fn differences(&self, other: &Self, memory: &str) -> Vec<Difference> {
         let mut keys: Vec<_> = self.values.keys().chain(other.values.keys()).collect();
         keys.sort();

@@ -1,5 +1,5 @@
-//! How long things take in both kernels, in the lab, where times repeat: the first use of what a kernel may get ready for only
-//! then, and loads that run into limits.
+//! Compares how long operations take in both kernels. They run in the lab, where times repeat: first uses, for which a kernel
+//! may postpone work, and loads that reach limits.
 
 use anyhow::{Context as _, Result};
 
@@ -19,16 +19,16 @@ const FIRST: [(&str, f64); 4] = [
 /// Room for the largest of them.
 const MEMORY: &str = "256M";
 
-/// The first use of something takes at most so many times as long.
+/// How many times as long a first use may take.
 const SLOWER: f64 = 1.05;
 
-/// A load does. Pipes take 1.23 times as long with 4 GiB, for a reason that is not known yet.
+/// How many times as long a load may take. Pipes take 1.23 times as long with 4 GiB, for a reason that is not known yet.
 const LOAD_SLOWER: f64 = 1.25;
 
 /// The loads' guests have it.
 pub(crate) const LOADED_MEMORY: &str = "4G";
 
-/// What is slower, or goes wrong.
+/// The operations that are slower or fail.
 pub(crate) fn differences(context: &Context<'_>) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
     for (doors, more) in FIRST {
