@@ -10,9 +10,6 @@ pub const WORDS: &str = "panic=-1 reboot=t tsc=reliable";
 /// new, and a reset ends the machine. Elsewhere, firmware or the guest before a reset has left bytes there.
 const NEW_MEMORY: &str = "memblock=zeroed";
 
-/// With more memory than this, a kernel makes its hash tables so large that filling them shows in a boot.
-const LARGE_MEMORY: u64 = 512 << 20;
-
 /// The command line of a machine: the parameters of every one; that its memory is new; the frequency of its time stamp
 /// counter, so that the kernel does not wait to measure it; what its memory and its `devices` ask for; and the user's
 /// parameters.
@@ -24,11 +21,6 @@ pub(crate) fn of(memory: &GuestMemory, tsc_khz: Option<u32>, devices: &str, extr
     if memory.len() > memory.low_end() {
         // The kernel would reserve and clear 64 MiB for devices that cannot reach beyond 4 GiB. All of ours can.
         line += " swiotlb=noforce";
-    }
-    if memory.len() > LARGE_MEMORY {
-        // The kernel writes each bucket at boot, of TCP alone 131,072 at 16 GiB. These are enough for some ten thousand
-        // connections; a user who wants more adds a larger number, which comes later and wins.
-        line += " thash_entries=4096 uhash_entries=512";
     }
     line += devices;
     if !extra.is_empty() {
