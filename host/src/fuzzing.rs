@@ -1,5 +1,6 @@
 //! What only the fuzzers of `host/fuzz` use.
 
+pub use crate::base::stop::Stop;
 pub use crate::devices::balloon::Balloon;
 pub use crate::devices::block::Block;
 pub use crate::devices::console::Console;

@@ -1,12 +1,14 @@
 //! jiffy's runner: boots an x86-64 Linux under KVM and tells how it went.
 //!
 //! [`boot::boot`] is one boot from an open /dev/kvm to a [`report::Report`], [`fleet::boot`] many in one process. The
-//! library never prints, never exits the process, and does not panic on what a guest or a file does: everything comes back
+//! library never prints, never exits the process (but for the second signal of a user, who does not want to wait for the end
+//! that the first asked for), and does not panic on what a guest or a file does: everything comes back
 //! as an [`Error`] or a report.
 //!
 //! ```no_run
 //! use jiffy::boot::{Archive, Config, Output, Stdin, boot};
 //! use jiffy::report::Clock;
+//! use std::fs::File;
 //!
 //! fn main() -> jiffy::Result<()> {
 //!     let config = Config {
@@ -16,8 +18,8 @@
 //!         ..Config::new("vmlinux")
 //!     };
 //!     let output = Output {
-//!         stdout: Box::new(std::io::stdout()),
-//!         stderr: Box::new(std::io::stderr()),
+//!         stdout: File::create("stdout").expect("a file").into(),
+//!         stderr: File::create("stderr").expect("a file").into(),
 //!     };
 //!     let (report, _) = boot(config, output, Stdin::none(), Clock::now())?;
 //!     println!("{} after {:.0} us", report.outcome, report.us.to_ready);

@@ -8,7 +8,7 @@ use jiffy::boot::Pages;
 use jiffy::devices::{Disk, Sockets};
 use jiffy::fuzzing::{
     Balloon, Block, Console, Controller, Device, Entropy, Fault, GuestMemory, Interrupt, Io, Net,
-    View, Virtqueue, Vsock,
+    Stop, View, Virtqueue, Vsock,
 };
 use libfuzzer_sys::fuzz_target;
 use rustix::event::{PollFd, Timespec, poll};
@@ -132,6 +132,7 @@ fuzz_target!(|input: &[u8]| {
             return;
         }
     }
+    let stop = Stop::default();
     let queues = (0..count as u32).map(|number| {
         let at = QUEUES + PARTS as u32 * number;
         let mut queue = Queue::new(LENGTH).expect("a queue");
@@ -140,7 +141,7 @@ fuzz_target!(|input: &[u8]| {
         queue.set_used_ring_address(Some(USED + 0x100 * number), Some(0));
         queue.set_event_idx(features & 1 << VIRTIO_RING_F_EVENT_IDX != 0);
         queue.set_ready(true);
-        Virtqueue::new(queue)
+        Virtqueue::new(queue, stop.clone())
     });
     let mut io = Io {
         memory: View::new(&memory).expect("a view"),
@@ -148,6 +149,7 @@ fuzz_target!(|input: &[u8]| {
         interrupt: Interrupt::new(&Arc::new(Controller::new(None, None)), 5),
         features,
         status: Arc::default(),
+        stop: stop.clone(),
     };
     if device.activate(&mut io).is_ok() {
         // What has given up does nothing any more.

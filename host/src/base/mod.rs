@@ -5,4 +5,6 @@ pub(crate) mod cast;
 pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod signals;
+pub(crate) mod stop;
+pub(crate) mod terminal;
 pub(crate) mod thread;

@@ -31,7 +31,7 @@ pub use config::Config;
 pub use crate::devices::irqchip::Irqchip;
 pub use crate::load::entry::Protocol;
 pub use crate::load::initramfs::Archive;
-pub use crate::machine::ports::{Output, Sink};
+pub use crate::machine::output::Output;
 pub use crate::machine::stdin::Stdin;
 pub use crate::memory::{MemorySize, Pages};
 
@@ -77,7 +77,8 @@ pub(crate) fn boot_on(
 ) -> Result<(Report, Option<Trace>)> {
     let (mut vm, marks) = prepare(base, config, clock)?;
     let exits = Exits {
-        ports: Arc::new(Mutex::new(Ports::new(output, stdin))),
+        output: Arc::new(output),
+        ports: Arc::new(Mutex::new(Ports::new(stdin))),
         devices: Arc::clone(&vm.devices),
     };
     let run = Run::prepare(&mut vm.vcpu, observers, clock, config.timeout)?;

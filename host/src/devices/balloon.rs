@@ -65,11 +65,12 @@ impl Device for Balloon {
     }
 
     fn notified(&mut self, io: &mut Io) -> Result<(), Fault> {
+        let stop = &io.stop;
         for (number, queue) in io.queues.iter_mut().enumerate() {
             queue.serve(&io.memory, &io.interrupt, |chain| {
                 // Pages of the inflateq, which nobody asked for, are accepted and left alone.
                 if number >= REPORTING_VQ {
-                    chain.writable.discard();
+                    chain.writable.discard(stop);
                 }
                 Ok(0)
             })?;

@@ -6,7 +6,8 @@ use super::virtio::device::Device;
 use super::virtio::io::Io;
 use super::virtio::queue::{Chain, Fault};
 use crate::base::bytes::{u32_at, u64_at};
-use crate::base::cast::to_u32;
+use crate::base::cast::{to_u32, to_usize};
+use crate::base::stop::Stop;
 use crate::error::{Error, Result};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, fdatasync, flock};
 use rustix::io::Errno;
@@ -41,6 +42,8 @@ const MAX_SEGMENTS: u32 = QUEUE_SIZE as u32 - 2;
 
 /// The most sectors of a discard or zeroing: 1 GiB, so that one request does not hold up the others for long.
 const MAX_RANGE: u32 = 2 << 20;
+/// How much of a range is discarded or zeroed at once: a thread that is to stop looks for that in between.
+const PIECE: u64 = 64 << 20;
 /// The most ranges of a request.
 const MAX_RANGES: u32 = 16;
 
@@ -106,13 +109,13 @@ impl Block {
     }
 
     /// Serves a request; returns how many bytes were written to the guest.
-    fn serve(&self, mut chain: Chain<'_>) -> std::result::Result<u32, Fault> {
+    fn serve(&self, mut chain: Chain<'_>, stop: &Stop) -> std::result::Result<u32, Fault> {
         let mut rest = chain.writable;
         let data = rest.len().checked_sub(1).and_then(|len| rest.take(len));
         let (Some(data), Some(header)) = (data, chain.readable.array::<16>()) else {
             return Err(Fault::Chain("a request has no header or no status"));
         };
-        let (status, written) = match self.request(header, chain.readable, data) {
+        let (status, written) = match self.request(header, chain.readable, data, stop) {
             Ok(written) => (VIRTIO_BLK_S_OK, written),
             Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
                 (VIRTIO_BLK_S_UNSUPP, 0)
@@ -131,6 +134,7 @@ impl Block {
         header: [u8; 16],
         data: Buffers<'_>,
         mut into: Buffers<'_>,
+        stop: &Stop,
     ) -> io::Result<u32> {
         let kind = u32_at(&header, 0).unwrap_or_default();
         let sector = u64_at(&header, 8).unwrap_or_default();
@@ -138,7 +142,7 @@ impl Block {
             VIRTIO_BLK_T_IN => {
                 let len = into.len();
                 let offset = self.offset(sector, len as u64)?;
-                let read = into.fill_from(&self.file, offset)?;
+                let read = into.fill_from(&self.file, offset, stop)?;
                 if read < len {
                     // The file has become shorter than it was.
                     return Err(Errno::IO.into());
@@ -148,7 +152,7 @@ impl Block {
             VIRTIO_BLK_T_OUT => {
                 self.check_writable()?;
                 let offset = self.offset(sector, data.len() as u64)?;
-                data.store_to(&self.file, offset)?;
+                data.store_to(&self.file, offset, stop)?;
             }
             VIRTIO_BLK_T_FLUSH => fdatasync(&self.file)?,
             VIRTIO_BLK_T_GET_ID => {
@@ -156,7 +160,7 @@ impl Block {
                 id[..5].copy_from_slice(b"jiffy");
                 return Ok(to_u32(into.write(&id)));
             }
-            VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => self.clear(kind, data)?,
+            VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => self.clear(kind, data, stop)?,
             _ => return Err(Errno::OPNOTSUPP.into()),
         }
         Ok(0)
@@ -180,7 +184,7 @@ impl Block {
 
     /// Discards or zeroes ranges, each a `struct virtio_blk_discard_write_zeroes`: a sector (u64), a number of sectors
     /// (u32) and flags (u32).
-    fn clear(&self, kind: u32, mut ranges: Buffers<'_>) -> io::Result<()> {
+    fn clear(&self, kind: u32, mut ranges: Buffers<'_>, stop: &Stop) -> io::Result<()> {
         const UNMAP: u32 = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
         self.check_writable()?;
         if ranges.is_empty() || ranges.len() > 16 * MAX_RANGES as usize {
@@ -204,7 +208,13 @@ impl Block {
             } else {
                 FallocateFlags::ZERO_RANGE
             };
-            fallocate(&self.file, how | FallocateFlags::KEEP_SIZE, offset, len)?;
+            let how = how | FallocateFlags::KEEP_SIZE;
+            for done in (0..len).step_by(to_usize(PIECE)) {
+                if stop.requested() {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                fallocate(&self.file, how, offset + done, PIECE.min(len - done))?;
+            }
         }
         Ok(())
     }
@@ -251,6 +261,7 @@ impl Device for Block {
     }
 
     fn notified(&mut self, io: &mut Io) -> std::result::Result<(), Fault> {
-        io.queues[0].serve(&io.memory, &io.interrupt, |chain| self.serve(chain))
+        let stop = &io.stop;
+        io.queues[0].serve(&io.memory, &io.interrupt, |chain| self.serve(chain, stop))
     }
 }

@@ -165,6 +165,14 @@ impl Devices {
     }
 }
 
+impl Drop for Devices {
+    fn drop(&mut self) {
+        // All at once, before the first is waited for.
+        let transports = self.transports.iter();
+        transports.for_each(|transport| lock(transport).stop());
+    }
+}
+
 /// The device's number and the offset in its page.
 fn slot(at: u64) -> Option<(usize, u64)> {
     let offset = at.checked_sub(layout::DEVICES)?;

@@ -3,14 +3,15 @@
 use crate::base::event::Event;
 use crate::base::lock::lock;
 use crate::base::signals::SignalFd;
+use crate::base::stop::{self, PATIENCE};
 use crate::base::thread;
 use crate::boot::{self, Base, Config, Output, Stdin};
 use crate::error::{Result, system};
 use crate::machine::run::{AtReady, Observers};
 use crate::machine::signals::{self, Kick};
 use crate::report::Clock;
-use crate::report::Report;
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::report::{FAULT, Report};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::mem;
@@ -54,14 +55,14 @@ impl Drop for EndNotice {
 }
 
 impl Threads {
-    /// None yet. SIGINT and SIGTERM are this thread's from now on.
+    /// None yet. The signals of a user are this thread's from now on.
     ///
     /// # Errors
     /// [`crate::Error::System`].
     pub(super) fn new() -> Result<Self> {
         Kick::install()?;
         Ok(Threads {
-            signals: SignalFd::new(&[libc::SIGINT, libc::SIGTERM])?,
+            signals: SignalFd::new(&signals::ENDING)?,
             interrupted: false,
             running: BTreeMap::new(),
             reports: BTreeMap::new(),
@@ -110,7 +111,12 @@ impl Threads {
             PollFd::new(&self.ended.event, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
         ];
-        match poll(&mut polled, None) {
+        // A kick may come just before a thread blocks, so that those who are to end are kicked again and again.
+        let patience = Timespec {
+            tv_sec: 0,
+            tv_nsec: PATIENCE.subsec_nanos().into(),
+        };
+        match poll(&mut polled, self.interrupted.then_some(&patience)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(system("poll")(error)),
         }
@@ -123,8 +129,13 @@ impl Threads {
             }
         }
         if self.signals.take() {
-            signals::interrupt();
+            if stop::interrupt() {
+                // Who asks twice does not want to wait.
+                std::process::exit(i32::from(FAULT));
+            }
             self.interrupted = true;
+        }
+        if self.interrupted {
             let running = self.running.values();
             running.for_each(|thread| Kick::to(thread).kick());
         }

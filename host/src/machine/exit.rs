@@ -1,5 +1,6 @@
 //! What happens when a vCPU leaves the guest: the one dispatch of VM exits, for the first vCPU and for the others.
 
+use super::output::{self, Output, Passed};
 use super::ports::{Event, Ports};
 use crate::base::lock::lock;
 use crate::devices::Devices;
@@ -8,11 +9,13 @@ use crate::layout;
 use crate::report::Ending;
 use jiffy_abi::port;
 use kvm_ioctls::{VcpuExit, VcpuFd};
+use rustix::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 /// What serves the exits of a machine's vCPUs.
 #[derive(Clone, Debug)]
 pub(crate) struct Exits {
+    pub(crate) output: Arc<Output>,
     pub(crate) ports: Arc<Mutex<Ports>>,
     pub(crate) devices: Arc<Devices>,
 }
@@ -44,9 +47,10 @@ impl Exits {
         exit: std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>,
     ) -> Result<Step> {
         match exit {
+            Ok(VcpuExit::IoOut(port::STDOUT, data)) => return pass(&self.output.stdout, data),
+            Ok(VcpuExit::IoOut(port::STDERR, data)) => return pass(&self.output.stderr, data),
             Ok(VcpuExit::IoOut(port, data)) => {
-                let event = lock(&self.ports).write(port, data)?;
-                return Ok(step_of(event));
+                return Ok(step_of(lock(&self.ports).write(port, data)));
             }
             Ok(VcpuExit::IoIn(port, data)) => lock(&self.ports).read(port, data),
             Ok(VcpuExit::MmioRead(at, data)) => self.devices.read(at, data),
@@ -69,6 +73,15 @@ impl Exits {
         }
         Ok(Step::Served)
     }
+}
+
+/// Passes the payload's output on. Its reader's end ends the guest, as it would end a local program.
+fn pass(to: &OwnedFd, data: &[u8]) -> Result<Step> {
+    Ok(match output::pass_on(to, data)? {
+        Passed::All => Step::Served,
+        Passed::Stopped => Step::Interrupted,
+        Passed::Closed => Step::End(Ending::Ended),
+    })
 }
 
 fn step_of(event: Event) -> Step {

@@ -2,6 +2,7 @@
 
 mod cpuid;
 pub(crate) mod exit;
+pub(crate) mod output;
 pub(crate) mod ports;
 pub(crate) mod run;
 mod segments;

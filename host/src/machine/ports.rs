@@ -2,10 +2,7 @@
 
 use super::stdin::Stdin;
 use crate::base::bytes::fill;
-use crate::error::{Error, Result};
-
 use jiffy_abi::{port, verdict::Verdict};
-use std::io::{self, Write};
 
 /// Reset lines of a PC: the keyboard controller's command port, and the chip set's reset register.
 const KEYBOARD_COMMAND: u16 = 0x64;
@@ -38,49 +35,28 @@ pub(crate) enum Event {
     Reset,
 }
 
-/// Where the payload's output goes.
-#[derive(Debug)]
-pub struct Output {
-    /// The payload's standard output.
-    pub stdout: Box<dyn Sink>,
-    /// The payload's standard error.
-    pub stderr: Box<dyn Sink>,
-}
-
-/// A writer that can be shown in debug output.
-pub trait Sink: Write + std::fmt::Debug + Send {}
-
-impl<T: Write + std::fmt::Debug + Send> Sink for T {}
-
 /// The state behind the ports.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    output: Output,
     stdin: Stdin,
     report: Vec<u8>,
     verdicts: Vec<Verdict>,
 }
 
 impl Ports {
-    /// Ports that pass the payload's streams to these.
+    /// Ports with this input for the payload.
     #[must_use]
-    pub(crate) fn new(output: Output, stdin: Stdin) -> Self {
+    pub(crate) fn new(stdin: Stdin) -> Self {
         Ports {
-            output,
             stdin,
             report: Vec::new(),
             verdicts: Vec::new(),
         }
     }
 
-    /// Serves an `out` of `data`.
-    ///
-    /// # Errors
-    /// [`Error::Output`] when the payload's output cannot be passed on.
-    pub(crate) fn write(&mut self, to: u16, data: &[u8]) -> Result<Event> {
-        Ok(match to {
-            port::STDOUT => pass_on(&mut self.output.stdout, data)?,
-            port::STDERR => pass_on(&mut self.output.stderr, data)?,
+    /// Serves an `out` of `data`, but for the payload's output.
+    pub(crate) fn write(&mut self, to: u16, data: &[u8]) -> Event {
+        match to {
             port::READY => match data {
                 [port::READY_BYTE] => Event::Ready,
                 [port::STARTED_BYTE] => Event::Started,
@@ -94,7 +70,7 @@ impl Ports {
             KEYBOARD_COMMAND if data == [KEYBOARD_RESET] => Event::Reset,
             RESET_CONTROL => Event::Reset,
             _ => Event::Continue,
-        })
+        }
     }
 
     /// Serves an `in`: fills `data`. Ports that are not there read as all ones, as on a PC.
@@ -130,35 +106,22 @@ impl Ports {
     }
 }
 
-fn pass_on(sink: &mut Box<dyn Sink>, data: &[u8]) -> Result<Event> {
-    match sink.write_all(data).and_then(|()| sink.flush()) {
-        Ok(()) => Ok(Event::Continue),
-        // The reader of the output is gone, which ends the guest as it would end a local program.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Event::End),
-        Err(error) => Err(Error::Output(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn ports() -> Ports {
-        let output = Output {
-            stdout: Box::new(io::sink()),
-            stderr: Box::new(io::sink()),
-        };
-        Ports::new(output, Stdin::none())
+        Ports::new(Stdin::none())
     }
 
     #[test]
     fn one_verdict_counts_and_two_do_not() {
         let mut ports = ports();
         assert_eq!(ports.verdict(), None);
-        ports.write(port::REPORT, b"noise\nexi").unwrap();
-        ports.write(port::REPORT, b"t 7\n").unwrap();
+        ports.write(port::REPORT, b"noise\nexi");
+        ports.write(port::REPORT, b"t 7\n");
         assert_eq!(ports.verdict(), Some(Verdict::Exit(7)));
-        ports.write(port::REPORT, b"exit 0\n").unwrap();
+        ports.write(port::REPORT, b"exit 0\n");
         assert_eq!(ports.verdict(), None);
     }
 
@@ -166,7 +129,7 @@ mod tests {
     fn an_endless_line_is_bounded() {
         let mut ports = ports();
         for _ in 0..100 {
-            ports.write(port::REPORT, &[b'x'; 4096]).unwrap();
+            ports.write(port::REPORT, &[b'x'; 4096]);
         }
         assert!(ports.report.len() <= REPORT_LIMIT);
     }
@@ -190,7 +153,7 @@ mod tests {
             (KEYBOARD_COMMAND, 0xd1, Event::Continue),
             (0x80, 0, Event::Continue),
         ] {
-            assert_eq!(ports.write(to, &[byte]).unwrap(), event, "{to:#x}");
+            assert_eq!(ports.write(to, &[byte]), event, "{to:#x}");
         }
     }
 }

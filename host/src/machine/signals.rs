@@ -6,14 +6,15 @@
 //! unsafe lives here because signal handlers have no safe interface.
 #![allow(unsafe_code)]
 
-use super::timer::check;
+use super::timer::{self, Timer, check};
+use crate::base::stop::{self, PATIENCE};
+use crate::base::terminal;
 use crate::error::Result;
 use kvm_ioctls::VcpuFd;
 use std::cell::Cell;
 use std::mem;
 use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// The timeout's signal: a real-time one, which nothing else uses.
@@ -26,29 +27,17 @@ pub(super) fn sample_signal() -> libc::c_int {
     libc::SIGRTMIN() + 1
 }
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
 thread_local! {
     /// `immediate_exit` of the vCPU that this thread runs; null outside of a run.
     static IMMEDIATE_EXIT: Cell<*mut u8> = const { Cell::new(ptr::null_mut()) };
-    static TIMED_OUT: Cell<bool> = const { Cell::new(false) };
+    /// The timer of the timeout of the vCPU that this thread runs; null outside of a run.
+    static TIMEOUT: Cell<libc::timer_t> = const { Cell::new(ptr::null_mut()) };
     static SAMPLE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The user interrupts: this ends every vCPU that is kicked or started from now on.
-pub(crate) fn interrupt() {
-    INTERRUPTED.store(true, Ordering::Relaxed);
-}
-
-/// Whether the user interrupted.
-pub(super) fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
-}
-
-/// Whether the timeout's signal has reached this thread since the vCPU's watchdog was started.
-pub(super) fn timed_out() -> bool {
-    TIMED_OUT.get()
-}
+/// The signals by which a user ends a run.
+pub(crate) const ENDING: [libc::c_int; 4] =
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
 /// Whether a sample's signal has reached this thread since the last call.
 pub(super) fn take_sample() -> bool {
@@ -57,7 +46,7 @@ pub(super) fn take_sample() -> bool {
 
 /// Forgets what signals of an earlier run have left.
 pub(super) fn reset() {
-    TIMED_OUT.set(false);
+    stop::set_over(false);
     SAMPLE.set(false);
 }
 
@@ -71,15 +60,29 @@ pub(super) fn set_immediate_exit(value: bool) {
     }
 }
 
+/// The user wants an end. This thread may be about to block: its timer sends it further signals. Who asks twice does not
+/// want to wait.
+fn end(signal: libc::c_int) {
+    if stop::interrupt() {
+        terminal::restore_at_exit();
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(128 + signal) };
+    }
+    let timer = TIMEOUT.get();
+    if !timer.is_null() {
+        timer::hurry(timer, PATIENCE);
+    }
+}
+
 extern "C" fn on_signal(signal: libc::c_int) {
     // Thread-locals without destructor and lazy initialisation, and atomics: nothing here is unsafe in a handler.
     if signal == timeout_signal() {
-        TIMED_OUT.set(true);
+        stop::set_over(true);
     } else if signal == sample_signal() {
         SAMPLE.set(true);
     } else if signal != Kick::signal() {
-        // SIGINT or SIGTERM. What a kick is for is found where the vCPU's thread looks next.
-        interrupt();
+        // One of `ENDING`. What a kick is for is found where the vCPU's thread looks next.
+        end(signal);
     }
     set_immediate_exit(true);
 }
@@ -107,12 +110,24 @@ impl Running {
         IMMEDIATE_EXIT.set(&raw mut vcpu.get_kvm_run().immediate_exit);
         Running(())
     }
+
+    /// Has the user's signals hurry this timer, which must outlive this, too.
+    pub(super) fn hurry(&self, timeout: &Timer) {
+        TIMEOUT.set(timeout.id());
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        TIMEOUT.set(ptr::null_mut());
         IMMEDIATE_EXIT.set(ptr::null_mut());
     }
+}
+
+/// Tells the thread of a vCPU that its time is over.
+pub(super) fn end_vcpu(thread: &JoinHandle<()>) {
+    // SAFETY: the thread has not been joined: whoever does that has taken the handle.
+    unsafe { libc::pthread_kill(thread.as_pthread_t(), timeout_signal()) };
 }
 
 /// A thread that runs a vCPU, to be interrupted by another thread.

@@ -4,7 +4,7 @@ use crate::base::cast::to_u32;
 use jiffy_abi::port;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 /// A descriptor and what was read ahead of the guest.
 #[derive(Debug)]
@@ -59,12 +59,21 @@ impl Stdin {
         self.taken = 0;
         self.buffer.clear();
         let mut polled = [PollFd::new(file, PollFlags::IN)];
-        if poll(&mut polled, Some(&Timespec::default())) == Ok(0) {
+        // A signal may come at any moment. Only a descriptor that is said to be readable is read: others may block.
+        if !matches!(poll(&mut polled, Some(&Timespec::default())), Ok(1..)) {
             return;
         }
         self.buffer.resize(port::STDIN_CHUNK, 0);
-        // A descriptor that cannot be read (closed, a directory) has no more input.
-        let read = file.read(&mut self.buffer).unwrap_or(0);
+        let read = match file.read(&mut self.buffer) {
+            Ok(read) => read,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) =>
+            {
+                return self.buffer.clear();
+            }
+            // A descriptor that cannot be read (closed, a directory) has no more input.
+            Err(_) => 0,
+        };
         self.buffer.truncate(read);
         if read == 0 {
             self.file = None;

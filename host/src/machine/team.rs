@@ -4,15 +4,15 @@
 //! what ends the machine or marks its time, so that there is one place for that.
 
 use super::exit::{Exits, Step, internal_error};
-use super::signals::{Kick, Running};
+use super::signals::{Kick, Running, end_vcpu, timeout_signal};
 use crate::base::lock::lock;
 use crate::base::signals::{AllBlocked, unblock};
+use crate::base::stop::vcpu_stops;
 use crate::base::thread;
 use crate::confine::seccomp::{self, Filter};
 use crate::error::Result;
 use kvm_ioctls::VcpuFd;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -25,7 +25,6 @@ struct Shared {
     exits: Exits,
     first: Kick,
     news: Mutex<Vec<News>>,
-    stop: AtomicBool,
 }
 
 /// The threads; stopped and joined when dropped.
@@ -46,7 +45,6 @@ impl Team {
                 exits: exits.clone(),
                 first: Kick::to_this_thread()?,
                 news: Mutex::default(),
-                stop: AtomicBool::new(false),
             }),
             threads: Vec::new(),
         };
@@ -73,10 +71,9 @@ impl Team {
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
+        self.threads.iter().for_each(end_vcpu);
         for thread in self.threads.drain(..) {
-            Kick::to(&thread).kick();
-            let _ = thread.join();
+            thread::join(thread, end_vcpu);
         }
     }
 }
@@ -88,10 +85,10 @@ impl Shared {
             return self.tell(Err(error));
         }
         let running = Running::new(&mut vcpu);
-        unblock(Kick::signal());
-        while !self.stop.load(Ordering::Acquire) {
+        unblock(timeout_signal());
+        while !vcpu_stops() {
             let news = match self.exits.serve(vcpu.run()) {
-                // A signal is a kick, which is for the flag above.
+                // The signal says that this is to end.
                 Ok(Step::Served | Step::Interrupted) => continue,
                 // Completing the instruction for KVM would not be atomic between several vCPUs.
                 Ok(Step::InternalError) => Ok(Step::End(internal_error(&mut vcpu))),

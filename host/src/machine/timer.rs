@@ -10,6 +10,26 @@ use std::mem;
 use std::ptr;
 use std::time::Duration;
 
+/// The shortest time that arms a timer: zero disarms it.
+const SOON: Duration = Duration::from_nanos(1);
+
+/// Has a timer send its signal at once, and then at this interval. A signal handler may call this (signal-safety(7)).
+pub(super) fn hurry(timer: libc::timer_t, interval: Duration) {
+    let spec = libc::itimerspec {
+        it_value: timespec(SOON),
+        it_interval: timespec(interval),
+    };
+    // SAFETY: the timer has not been deleted: whoever deletes it takes it from the handler first.
+    unsafe { libc::timer_settime(timer, 0, &raw const spec, ptr::null_mut()) };
+}
+
+fn timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(time.subsec_nanos()),
+    }
+}
+
 /// A timer that sends the thread that made it a signal.
 #[derive(Debug)]
 pub(super) struct Timer(libc::timer_t);
@@ -34,22 +54,32 @@ impl Timer {
 
     /// Sends the signal once, after this time.
     pub(super) fn arm(&self, after: Duration) -> Result<()> {
-        self.set(after.max(Duration::from_nanos(1))).map(|_| ())
+        self.set(after.max(SOON), Duration::ZERO).map(|_| ())
+    }
+
+    /// Sends the signal after this time, and then at this interval.
+    pub(super) fn arm_repeated(&self, after: Duration, interval: Duration) -> Result<()> {
+        self.set(after.max(SOON), interval).map(|_| ())
     }
 
     /// Disarms the timer; returns the time that was left.
     pub(super) fn disarm(&self) -> Result<Duration> {
-        self.set(Duration::ZERO)
+        self.set(Duration::ZERO, Duration::ZERO)
     }
 
-    fn set(&self, after: Duration) -> Result<Duration> {
+    /// The timer as the kernel knows it, for a signal handler.
+    pub(super) fn id(&self) -> libc::timer_t {
+        self.0
+    }
+
+    fn set(&self, after: Duration, interval: Duration) -> Result<Duration> {
         // SAFETY: the timer is ours; the structs are plain data.
         unsafe {
-            let (mut spec, mut old): (libc::itimerspec, libc::itimerspec) =
-                (mem::zeroed(), mem::zeroed());
-            spec.it_value.tv_sec =
-                libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX);
-            spec.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos());
+            let spec = libc::itimerspec {
+                it_value: timespec(after),
+                it_interval: timespec(interval),
+            };
+            let mut old: libc::itimerspec = mem::zeroed();
             let set = libc::timer_settime(self.0, 0, &raw const spec, &raw mut old);
             check("timer_settime", set)?;
             let left = old.it_value;

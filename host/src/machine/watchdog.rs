@@ -1,7 +1,8 @@
-//! What stops the first vCPU from outside: the timeout, SIGINT and SIGTERM, and, for a trace, the samples' timer.
+//! What stops the first vCPU from outside: the timeout, the signals of a user, and, for a trace, the samples' timer.
 
-use super::signals::{self, Running, install, sample_signal, timeout_signal};
+use super::signals::{self, ENDING, Running, install, sample_signal, timeout_signal};
 use super::timer::Timer;
+use crate::base::stop::{self, PATIENCE};
 use crate::error::Result;
 use crate::report::Stop;
 use kvm_ioctls::VcpuFd;
@@ -10,13 +11,14 @@ use std::time::Duration;
 /// Watches the vCPU that this thread runs, until dropped.
 #[derive(Debug)]
 pub(super) struct Watchdog {
-    _running: Running,
+    // Dropped first: signals must not find a timer that is gone.
+    running: Running,
     timeout: Timer,
     sampling: Option<(Timer, Duration)>,
 }
 
 impl Watchdog {
-    /// Arms the timeout and takes SIGINT and SIGTERM, for a vCPU that must outlive the watchdog.
+    /// Arms the timeout and takes the signals of a user, for a vCPU that must outlive the watchdog.
     ///
     /// With `sampling`, a period, makes the timer that [`Watchdog::next_sample`] arms.
     ///
@@ -29,7 +31,7 @@ impl Watchdog {
     ) -> Result<Self> {
         signals::reset();
         let running = Running::new(vcpu);
-        for signal in [timeout_signal(), libc::SIGINT, libc::SIGTERM] {
+        for signal in ENDING.into_iter().chain([timeout_signal()]) {
             install(signal)?;
         }
         let sampling = match sampling {
@@ -40,13 +42,14 @@ impl Watchdog {
             None => None,
         };
         let watchdog = Watchdog {
-            _running: running,
             timeout: Timer::new(timeout_signal())?,
             sampling,
+            running,
         };
-        watchdog.timeout.arm(timeout)?;
+        watchdog.running.hurry(&watchdog.timeout);
+        watchdog.arm(timeout)?;
         // A signal that came before this thread ran a vCPU found no `immediate_exit` to set.
-        if signals::interrupted() {
+        if stop::interrupted() {
             signals::set_immediate_exit(true);
         }
         Ok(watchdog)
@@ -59,7 +62,12 @@ impl Watchdog {
     pub(super) fn suspended(&self, work: impl FnOnce()) -> Result<()> {
         let left = self.timeout.disarm()?;
         work();
-        self.timeout.arm(left)
+        self.arm(left)
+    }
+
+    /// Arms the timeout. It goes on sending signals once it is over: the first might come just before the thread blocks.
+    fn arm(&self, timeout: Duration) -> Result<()> {
+        self.timeout.arm_repeated(timeout, PATIENCE)
     }
 
     /// Lets the vCPU run again. Call it before looking for what interrupted the vCPU, since a signal that comes in
@@ -86,10 +94,10 @@ impl Watchdog {
 
     /// Why KVM_RUN was interrupted, if to stop the guest.
     pub(super) fn stopped(&self) -> Option<Stop> {
-        if signals::interrupted() {
+        if stop::interrupted() {
             Some(Stop::Interrupted)
         } else {
-            signals::timed_out().then_some(Stop::TimedOut)
+            stop::over().then_some(Stop::TimedOut)
         }
     }
 }

@@ -5,7 +5,6 @@ use crate::io::{Error, duplicate, inherited, is_stdout};
 use jiffy::boot::{Archive, Config, Output};
 use jiffy::payload;
 use jiffy_abi::payload::ROOT;
-use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
@@ -14,13 +13,14 @@ use std::sync::Arc;
 
 /// Where a program's output goes.
 pub(crate) fn output(run: &Run) -> Result<Output, Error> {
+    let stderr = || duplicate(io::stderr().as_fd());
     Ok(Output {
         stdout: if run.json || run.trace.as_deref().is_some_and(is_stdout) {
-            Box::new(io::stderr())
+            stderr()?
         } else {
-            Box::new(File::from(duplicate(io::stdout().as_fd())?))
+            duplicate(io::stdout().as_fd())?
         },
-        stderr: Box::new(io::stderr()),
+        stderr: stderr()?,
     })
 }
 

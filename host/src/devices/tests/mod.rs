@@ -13,6 +13,7 @@ use super::virtio::io::Io;
 use super::virtio::memory::View;
 use super::virtio::queue::{Fault, Virtqueue};
 use crate::base::cast::low32;
+use crate::base::stop::Stop;
 use crate::memory::{GuestMemory, Pages};
 use std::sync::Arc;
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
@@ -105,6 +106,7 @@ impl Driver {
 
     /// What the device's thread would have.
     fn io(&self, features: u64) -> Io {
+        let stop = Stop::default();
         let queues = (0..self.available.len()).map(|number| {
             let mut queue = Queue::new(LENGTH).unwrap();
             queue.set_desc_table_address(Some(low32(Self::part(number, TABLE))), Some(0));
@@ -113,7 +115,7 @@ impl Driver {
             queue.set_event_idx(features & 1 << VIRTIO_RING_F_EVENT_IDX != 0);
             queue.set_ready(true);
             assert!(queue.is_valid(&*self.view));
-            Virtqueue::new(queue)
+            Virtqueue::new(queue, stop.clone())
         });
         let controller = Arc::new(Controller::new(None, None));
         Io {
@@ -122,6 +124,7 @@ impl Driver {
             interrupt: Interrupt::new(&controller, 5),
             features,
             status: Arc::default(),
+            stop,
         }
     }
 

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::base::cast::{to_u32, to_usize};
+use crate::base::stop::Stop;
 use crate::layout;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,6 +15,10 @@ use vm_memory::VolatileSlice;
 
 /// The most vectors that the kernel takes in one call (`UIO_MAXIOV`).
 const UIO_MAXIOV: usize = 1024;
+
+/// How many bytes are moved or given back at once: a thread that is to stop looks for that in between. The host takes about
+/// a millisecond for them.
+const PIECE: usize = 8 << 20;
 
 /// Pieces of guest memory, in order.
 #[derive(Clone, Debug, Default)]
@@ -105,29 +110,38 @@ impl<'m> Buffers<'m> {
     /// Fills all of them with a file's bytes from `offset`; returns how many bytes the file had.
     ///
     /// # Errors
-    /// What the kernel answered.
-    pub(crate) fn fill_from(self, file: &File, offset: u64) -> io::Result<usize> {
-        self.transfer(Direction::FromFile, file, offset)
+    /// What the kernel answered; `Interrupted` if the thread is to stop.
+    pub(crate) fn fill_from(self, file: &File, offset: u64, stop: &Stop) -> io::Result<usize> {
+        self.transfer(Direction::FromFile, file, offset, stop)
     }
 
     /// Writes all of them to a file at `offset`.
     ///
     /// # Errors
-    /// What the kernel answered; `WriteZero` if the file takes no more.
-    pub(crate) fn store_to(self, file: &File, offset: u64) -> io::Result<()> {
+    /// What the kernel answered; `WriteZero` if the file takes no more; `Interrupted` if the thread is to stop.
+    pub(crate) fn store_to(self, file: &File, offset: u64, stop: &Stop) -> io::Result<()> {
         let len = self.len();
-        match self.transfer(Direction::ToFile, file, offset)? {
+        match self.transfer(Direction::ToFile, file, offset, stop)? {
             done if done == len => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
         }
     }
 
-    fn transfer(mut self, direction: Direction, file: &File, offset: u64) -> io::Result<usize> {
+    fn transfer(
+        mut self,
+        direction: Direction,
+        file: &File,
+        offset: u64,
+        stop: &Stop,
+    ) -> io::Result<usize> {
         let mut done = 0;
         while !self.is_empty() {
+            if stop.requested() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let position = libc::off_t::try_from(offset + done as u64)
                 .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-            let vectors = self.vectors();
+            let vectors = self.vectors(PIECE);
             let (fd, count) = (file.as_raw_fd(), count(&vectors));
             // SAFETY: each vector is a piece of guest memory that a VolatileSlice checked and keeps mapped; guest
             // memory has no Rust references into it that the kernel's writes could invalidate.
@@ -167,15 +181,15 @@ impl<'m> Buffers<'m> {
     }
 
     fn once(&self, call: VectorCall, file: &impl AsRawFd) -> io::Result<usize> {
-        let vectors = self.vectors();
+        let vectors = self.vectors(usize::MAX);
         let (fd, count) = (file.as_raw_fd(), count(&vectors));
         // SAFETY: as in `transfer`; the call is one of the two.
         checked(unsafe { call(fd, vectors.as_ptr(), count) })
     }
 
     /// Gives the whole pages among them back to the host; touched again, they are zero. The host keeps parts of huge pages
-    /// of its pool.
-    pub(crate) fn discard(&self) {
+    /// of its pool. Leaves off when the thread is to stop.
+    pub(crate) fn discard(&self, stop: &Stop) {
         let page = to_usize(layout::PAGE);
         for slice in &self.slices {
             let start = slice.ptr_guard_mut().as_ptr();
@@ -183,24 +197,37 @@ impl<'m> Buffers<'m> {
             let Some(len) = slice.len().checked_sub(skipped) else {
                 continue;
             };
-            // SAFETY: the pages are wholly in a piece of guest memory that a VolatileSlice checked and keeps mapped;
-            // what is in there is the guest's, and changes under our hands anyway.
-            unsafe {
-                let at = start.wrapping_add(skipped).cast();
-                libc::madvise(at, len & !(page - 1), libc::MADV_DONTNEED);
+            let len = len & !(page - 1);
+            for done in (0..len).step_by(PIECE) {
+                if stop.requested() {
+                    return;
+                }
+                // SAFETY: the pages are wholly in a piece of guest memory that a VolatileSlice checked and keeps
+                // mapped; what is in there is the guest's, and changes under our hands anyway.
+                unsafe {
+                    let at = start.wrapping_add(skipped + done).cast();
+                    libc::madvise(at, PIECE.min(len - done), libc::MADV_DONTNEED);
+                }
             }
         }
     }
 
-    fn vectors(&self) -> Vec<libc::iovec> {
+    /// The first `most` bytes, in as many vectors as the kernel takes.
+    fn vectors(&self, most: usize) -> Vec<libc::iovec> {
+        let mut left = most;
         self.slices
             .iter()
             .filter(|slice| !slice.is_empty())
             .take(UIO_MAXIOV)
-            .map(|slice| libc::iovec {
-                iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-                iov_len: slice.len(),
+            .map(|slice| {
+                let iov_len = slice.len().min(left);
+                left -= iov_len;
+                libc::iovec {
+                    iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+                    iov_len,
+                }
             })
+            .take_while(|vector| vector.iov_len > 0)
             .collect()
     }
 }
@@ -243,16 +270,25 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
         let mut parts = [vec![0; 3], vec![0; 5]];
-        assert_eq!(of(&mut parts).fill_from(&file, 4).unwrap(), 6);
+        assert_eq!(
+            of(&mut parts)
+                .fill_from(&file, 4, &Stop::default())
+                .unwrap(),
+            6
+        );
         assert_eq!(
             (&parts[0][..], &parts[1][..]),
             (&b"456"[..], &b"789\0\0"[..])
         );
-        of(&mut parts).store_to(&file, 0).unwrap();
+        of(&mut parts).store_to(&file, 0, &Stop::default()).unwrap();
         let mut text = String::new();
         file.rewind().unwrap();
         file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "456789\0\089");
-        assert!(of(&mut parts).fill_from(&file, u64::MAX - 2).is_err());
+        assert!(
+            of(&mut parts)
+                .fill_from(&file, u64::MAX - 2, &Stop::default())
+                .is_err()
+        );
     }
 }

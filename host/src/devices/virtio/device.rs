@@ -44,6 +44,12 @@ pub trait Device: Debug + Send {
     fn polled(&mut self, _io: &mut Io, _events: &[PollFlags]) -> Result<(), Fault> {
         Ok(())
     }
+    /// What its thread polls for it while there is no driver.
+    fn idle_source(&self) -> Option<PollFd<'_>> {
+        None
+    }
+    /// That source has events.
+    fn idle_polled(&mut self) {}
     /// The driver has reset the device, or is gone.
     fn reset(&mut self) {}
     /// What its thread may ask of the host's kernel.

@@ -4,6 +4,7 @@ use super::interrupt::Interrupt;
 use super::memory::View;
 use super::queue::Virtqueue;
 use super::status::Status;
+use crate::base::stop::Stop;
 use std::sync::Arc;
 
 /// What a device works with from `DRIVER_OK` to the reset.
@@ -19,4 +20,6 @@ pub struct Io {
     pub features: u64,
     /// Its status, where a fault is recorded.
     pub status: Arc<Status>,
+    /// Whether its thread is to leave all this.
+    pub stop: Stop,
 }

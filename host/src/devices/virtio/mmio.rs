@@ -47,6 +47,8 @@ pub(crate) struct Transport {
     queues: Vec<Queue>,
     queue_sel: u32,
     status: Arc<Status>,
+    /// Whether the thread has had the driver's virtqueues since the last reset.
+    active: bool,
     interrupt: Interrupt,
     config: Arc<Config>,
     memory: View,
@@ -74,6 +76,7 @@ impl Transport {
             queues,
             queue_sel: 0,
             status: Arc::default(),
+            active: false,
             interrupt,
             config: device.config(),
             memory,
@@ -203,7 +206,9 @@ impl Transport {
             value &= !FEATURES_OK;
         }
         self.status.set(value);
-        if value & !before & DRIVER_OK != 0 && value & (FEATURES_OK | NEEDS_RESET) == FEATURES_OK {
+        // Once between two resets: a driver that clears the bit and sets it again gets no second device.
+        let ready = value & (DRIVER_OK | FEATURES_OK | NEEDS_RESET) == DRIVER_OK | FEATURES_OK;
+        if ready && !mem::replace(&mut self.active, true) {
             self.activate();
         }
     }
@@ -223,23 +228,33 @@ impl Transport {
             let fault = Fault::Chain("a queue is outside of memory");
             return self.status.fail("driver", &fault, &self.interrupt);
         }
+        let stop = self.worker.stop();
         let queues = self.queues.iter_mut().map(|queue| {
             let size = queue.max_size();
             // A queue is the thread's until the reset, which makes a new one.
-            Queue::new(size).map(|empty| Virtqueue::new(mem::replace(queue, empty)))
+            let empty = Queue::new(size)?;
+            Ok(Virtqueue::new(mem::replace(queue, empty), stop.clone()))
         });
-        let Ok(queues) = queues.collect() else { return };
+        let queues: std::result::Result<_, virtio_queue::Error> = queues.collect();
+        let Ok(queues) = queues else { return };
         self.worker.activate(Io {
             memory: self.memory.clone(),
             queues,
             interrupt: self.interrupt.clone(),
             features: self.driver_features,
             status: Arc::clone(&self.status),
+            stop,
         });
+    }
+
+    /// The machine ends: the device's thread is to leave what it does.
+    pub(crate) fn stop(&self) {
+        self.worker.stop().request();
     }
 
     fn reset(&mut self) {
         self.worker.reset();
+        self.active = false;
         self.status.set(0);
         self.interrupt.acknowledge(u32::MAX);
         self.driver_features = 0;

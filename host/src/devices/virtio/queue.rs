@@ -3,6 +3,7 @@
 use super::buffers::Buffers;
 use super::interrupt::Interrupt;
 use super::memory::Ram;
+use crate::base::stop::Stop;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{GuestMemoryBackend, VolatileSlice};
 
@@ -34,21 +35,25 @@ pub(crate) struct Chain<'m> {
 /// A virtqueue.
 ///
 /// A driver with a vCPU of its own can make chains available faster than they are served. So a queue gives out no more
-/// chains than its size until the next [`Virtqueue::begin_round`]: between two rounds, the device's thread takes commands.
+/// chains than its size until the next [`Virtqueue::begin_round`], and none once its thread is to stop: between two rounds,
+/// the device's thread takes commands.
 #[derive(Debug)]
 pub struct Virtqueue {
     queue: Queue,
     /// How many chains it still gives out in this round.
     left: u16,
+    /// Whether the device's thread is to leave it, which ends the round.
+    stop: Stop,
 }
 
 impl Virtqueue {
     /// A queue that its driver has set up, or left alone.
     #[must_use]
-    pub fn new(queue: Queue) -> Self {
+    pub fn new(queue: Queue, stop: Stop) -> Self {
         Virtqueue {
             left: queue.size(),
             queue,
+            stop,
         }
     }
 
@@ -74,6 +79,9 @@ impl Virtqueue {
     /// # Errors
     /// [`Fault::Queue`], [`Fault::Chain`].
     pub(crate) fn pop<'m>(&mut self, ram: &'m Ram) -> Result<Option<Chain<'m>>, Fault> {
+        if self.stop.requested() {
+            self.left = 0;
+        }
         if !self.queue.ready() || self.left == 0 {
             return Ok(None);
         }
@@ -90,7 +98,11 @@ impl Virtqueue {
             return Err(Fault::Chain("it begins outside of the descriptor table"));
         }
         let mut more = true;
-        for descriptor in descriptors {
+        for (number, descriptor) in (0_u16..).zip(descriptors) {
+            // The driver must not make longer ones (virtio 1.2, 2.7.5.3.1), which would take memory without a bound.
+            if number >= self.queue.size() {
+                return Err(Fault::Chain("it is longer than its queue"));
+            }
             let slices = ram.get_slices(descriptor.addr(), descriptor.len() as usize);
             for slice in slices {
                 let slice: VolatileSlice<'m> =

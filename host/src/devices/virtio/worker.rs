@@ -12,6 +12,7 @@ use super::status::Status;
 use crate::base::event::Event;
 use crate::base::lock::lock;
 use crate::base::signals::AllBlocked;
+use crate::base::stop::{PATIENCE, Stop, vcpu_stops};
 use crate::base::thread;
 use crate::confine::seccomp;
 use crate::error::Result;
@@ -46,11 +47,14 @@ impl Drop for Done {
 }
 
 impl Waiter {
-    fn wait(&self) {
+    /// Waits, and calls `urge` from time to time, until this vCPU's thread is to stop itself.
+    fn wait(&self, urge: impl Fn()) {
         let (done, condition) = &*self.0;
         let mut done = lock(done);
-        while !*done {
-            done = condition.wait(done).unwrap_or_else(PoisonError::into_inner);
+        while !*done && !vcpu_stops() {
+            urge();
+            let waited = condition.wait_timeout(done, PATIENCE);
+            (done, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -60,6 +64,7 @@ impl Waiter {
 pub(super) struct Worker {
     commands: Option<Sender<Command>>,
     event: Arc<Event>,
+    stop: Stop,
     /// What the thread takes when it is started.
     unstarted: Option<Unstarted>,
     thread: Option<JoinHandle<()>>,
@@ -82,6 +87,7 @@ impl Worker {
         Ok(Worker {
             commands: Some(sender),
             event: Arc::new(Event::new()?),
+            stop: Stop::default(),
             unstarted: Some(Unstarted { device, commands }),
             thread: None,
         })
@@ -96,21 +102,29 @@ impl Worker {
         let Some(Unstarted { device, commands }) = self.unstarted.take() else {
             return Ok(());
         };
+        thread::install_wake()?;
         let event = Arc::clone(&self.event);
+        let stop = self.stop.clone();
         let filter = confine.then(|| device.filter());
         if confine {
             seccomp::prepare_allocator();
         }
         let blocked = AllBlocked::new();
         let thread = thread::spawn(format!("jiffy {}", device.name()), move || {
+            thread::wakeable();
             match filter.map_or(Ok(()), seccomp::confine) {
-                Ok(()) => run(device, &commands, &event),
+                Ok(()) => run(device, &commands, &event, &stop),
                 Err(error) => status.needs_reset(device.name(), &error.to_string()),
             }
         });
         drop(blocked);
         self.thread = Some(thread?);
         Ok(())
+    }
+
+    /// What asks the thread to leave the driver's virtqueues.
+    pub(super) fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// The driver has set `DRIVER_OK`.
@@ -129,9 +143,10 @@ impl Worker {
             return;
         }
         let waiter = Waiter::default();
+        self.stop.request();
         self.command(Command::Reset(Done(waiter.clone())));
         // A thread that is gone has dropped its commands, which is as good.
-        waiter.wait();
+        waiter.wait(|| self.thread.iter().for_each(thread::wake));
     }
 
     fn command(&self, command: Command) {
@@ -144,17 +159,18 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.stop.request();
         self.commands = None;
         self.event.signal();
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            thread::join(thread, thread::wake);
         }
     }
 }
 
 /// The thread: serves one driver after the other, until nobody can send commands any more.
-fn run(mut device: Box<dyn Device>, commands: &Receiver<Command>, event: &Event) {
-    let mut next = commands.recv().ok();
+fn run(mut device: Box<dyn Device>, commands: &Receiver<Command>, event: &Event, stop: &Stop) {
+    let mut next = idle(&mut *device, commands, event);
     while let Some(command) = next {
         next = match command {
             Command::Activate(mut io) => match serve(&mut *device, &mut io, commands, event) {
@@ -163,15 +179,35 @@ fn run(mut device: Box<dyn Device>, commands: &Receiver<Command>, event: &Event)
                     io.status.fail(device.name(), &fault, &io.interrupt);
                     drop(io);
                     device.reset();
-                    commands.recv().ok()
+                    idle(&mut *device, commands, event)
                 }
             },
             Command::Reset(done) => {
                 device.reset();
+                stop.clear();
                 drop(done);
-                commands.recv().ok()
+                idle(&mut *device, commands, event)
             }
         };
+    }
+}
+
+/// Waits for a command while there is no driver; `None` when there will be none.
+fn idle(device: &mut dyn Device, commands: &Receiver<Command>, event: &Event) -> Option<Command> {
+    loop {
+        event.clear();
+        match commands.try_recv() {
+            Ok(command) => return Some(command),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => {}
+        }
+        let mut polled = vec![PollFd::new(event, PollFlags::IN)];
+        polled.extend(device.idle_source());
+        let ready = poll(&mut polled, None);
+        let ready = ready.is_ok() && polled.get(1).is_some_and(|one| !one.revents().is_empty());
+        if ready {
+            device.idle_polled();
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod check;
 mod command;
 mod debug;
 mod devices;
+mod ends;
 mod guests;
 mod inputs;
 mod inside;
@@ -130,6 +131,7 @@ fn all() -> Vec<Check> {
     checks.extend(cgroup::checks());
     checks.extend(killed::checks());
     checks.extend(network::checks());
+    checks.extend(ends::checks());
     checks.extend(terminal::checks());
     checks.extend(vsock::checks());
     checks.extend(inputs::checks());

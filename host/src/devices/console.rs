@@ -1,19 +1,19 @@
 //! A console (virtio 1.2, 5.3): /dev/hvc0 in the guest, with the size of the terminal that it is shown on.
 
-mod terminal;
-
 use super::virtio::config::Config;
 use super::virtio::device::Device;
 use super::virtio::io::Io;
 use super::virtio::queue::Fault;
 use crate::base::cast::to_u32;
 use crate::base::signals::SignalFd;
+use crate::base::stop::Stop;
+use crate::base::terminal;
+pub use crate::base::terminal::RawMode;
 use rustix::event::{PollFd, PollFlags};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-pub use terminal::RawMode;
 use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 
 /// Feature bit: the configuration space has the size (`VIRTIO_CONSOLE_F_SIZE` of linux/virtio_console.h).
@@ -31,6 +31,9 @@ const CHUNK: usize = 4096;
 const ESCAPE: u8 = 1;
 const QUIT: u8 = b'x';
 
+/// Ctrl-C.
+const INTERRUPT: u8 = 3;
+
 /// A console on two descriptors.
 #[derive(Debug)]
 pub struct Console {
@@ -42,6 +45,8 @@ pub struct Console {
     /// Whether the input is a terminal, at which Ctrl-A x ends the machine.
     keys: bool,
     escaped: bool,
+    /// Whether the guest has a driver for it.
+    driven: bool,
     /// What was read and waits for buffers of the driver.
     pending: Vec<u8>,
     guest_ready: Arc<AtomicBool>,
@@ -64,13 +69,18 @@ impl Console {
                 .flatten(),
             keys,
             escaped: false,
+            driven: false,
             output,
             pending: Vec::new(),
             guest_ready: Arc::clone(guest_ready),
         }
     }
 
+    /// Takes keys that are meant for the runner whether or not the guest is ready, and passes on the others once it is.
     fn receive(&mut self, io: &mut Io) -> Result<(), Fault> {
+        if !self.guest_ready.load(Ordering::Acquire) && self.wants_input() {
+            self.read()?;
+        }
         while self.guest_ready.load(Ordering::Acquire) {
             if self.pending.is_empty() && !self.read()? {
                 break;
@@ -89,6 +99,11 @@ impl Console {
         io.queues[RX].notify_driver(&io.memory, &io.interrupt)
     }
 
+    /// Whether there is room for more of the input.
+    fn wants_input(&self) -> bool {
+        self.pending.len() < CHUNK
+    }
+
     /// Reads what is there, once; false if there is nothing.
     fn read(&mut self) -> Result<bool, Fault> {
         let Some(input) = &mut self.input else {
@@ -96,7 +111,7 @@ impl Console {
         };
         let mut polled = [PollFd::new(&*input, PollFlags::IN)];
         let none = rustix::event::Timespec::default();
-        if rustix::event::poll(&mut polled, Some(&none)) == Ok(0) {
+        if !matches!(rustix::event::poll(&mut polled, Some(&none)), Ok(1..)) {
             return Ok(false);
         }
         let mut bytes = [0; CHUNK];
@@ -119,6 +134,8 @@ impl Console {
         for &byte in bytes {
             match byte {
                 ESCAPE if self.keys && !self.escaped => self.escaped = true,
+                // Before the guest has its console, the terminal still means what it says.
+                INTERRUPT if self.keys && !self.driven => terminal::quit(),
                 QUIT if self.escaped => {
                     self.escaped = false;
                     terminal::quit();
@@ -130,6 +147,18 @@ impl Console {
             }
         }
     }
+}
+
+/// Writes to a terminal that may be stopped, or a pipe that may be full; false if the thread is to stop, or nobody reads.
+fn show(mut output: &File, mut bytes: &[u8], stop: &Stop) -> bool {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted && !stop.requested() => {}
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// Columns and rows as the configuration has them.
@@ -162,15 +191,20 @@ impl Device for Console {
         Arc::clone(&self.config)
     }
 
+    fn activate(&mut self, _io: &mut Io) -> Result<(), Fault> {
+        self.driven = true;
+        Ok(())
+    }
+
     fn notified(&mut self, io: &mut Io) -> Result<(), Fault> {
-        let (output, guest_ready) = (&mut self.output, &self.guest_ready);
+        let (output, guest_ready, stop) = (&self.output, &self.guest_ready, &io.stop);
         io.queues[TX].serve(&io.memory, &io.interrupt, |mut chain| {
             guest_ready.store(true, Ordering::Release);
             let mut bytes = [0; CHUNK];
             while !chain.readable.is_empty() {
                 let count = chain.readable.len().min(CHUNK);
                 let chunk = &mut bytes[..count];
-                if chain.readable.read(chunk).is_none() || output.write_all(chunk).is_err() {
+                if chain.readable.read(chunk).is_none() || !show(output, chunk, stop) {
                     // Nobody reads the output any more, which is no reason for the guest to fail.
                     break;
                 }
@@ -181,8 +215,7 @@ impl Device for Console {
     }
 
     fn sources(&self) -> Vec<PollFd<'_>> {
-        let wanted = self.pending.is_empty() && self.guest_ready.load(Ordering::Acquire);
-        let input = self.input.as_ref().filter(|_| wanted);
+        let input = self.input.as_ref().filter(|_| self.wants_input());
         let resized = self.resized.as_ref();
         let input = input.map(|input| PollFd::new(input, PollFlags::IN));
         let resized = resized.map(|resized| PollFd::new(resized, PollFlags::IN));
@@ -197,7 +230,19 @@ impl Device for Console {
         self.receive(io)
     }
 
+    fn idle_source(&self) -> Option<PollFd<'_>> {
+        let input = self.input.as_ref().filter(|_| self.keys)?;
+        Some(PollFd::new(input, PollFlags::IN))
+    }
+
+    fn idle_polled(&mut self) {
+        // What is typed for a guest that does not listen yet is kept, as far as there is room.
+        let _ = self.read();
+        self.pending.truncate(CHUNK);
+    }
+
     fn reset(&mut self) {
+        self.driven = false;
         self.pending.clear();
     }
 }

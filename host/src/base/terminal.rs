@@ -3,7 +3,7 @@
 //! unsafe lives here because signals have no safe interface.
 #![allow(unsafe_code)]
 
-use crate::base::lock::lock;
+use super::lock::lock;
 use rustix::fd::OwnedFd;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use std::sync::Mutex;
@@ -51,8 +51,17 @@ fn restore() {
     }
 }
 
+/// Restores the terminal in a signal handler that ends the process: it does not wait for whoever restores it already.
+pub(crate) fn restore_at_exit() {
+    if let Ok(mut before) = BEFORE.try_lock()
+        && let Some((terminal, settings)) = before.as_mut()
+    {
+        let _ = tcsetattr(terminal, OptionalActions::Now, settings);
+    }
+}
+
 /// Ends the run as SIGTERM from outside would: by a signal to the process's first thread.
-pub(super) fn quit() {
+pub(crate) fn quit() {
     // SAFETY: touches no memory.
     unsafe {
         let process = libc::getpid();
