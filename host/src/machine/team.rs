@@ -104,7 +104,17 @@ impl Shared {
     }
 
     fn tell(&self, news: News) {
-        lock(&self.news).push(news);
+        let mut all = lock(&self.news);
+        // A guest may ring as often as it likes; what it rang for already, and nobody has heard yet, is not kept again.
+        let rang = |news: &News| match news {
+            Ok(step @ (Step::Ready | Step::Started)) => Some(mem::discriminant(step)),
+            _ => None,
+        };
+        let known = rang(&news).is_some_and(|this| all.iter().any(|one| rang(one) == Some(this)));
+        if !known {
+            all.push(news);
+        }
+        drop(all);
         self.first.kick();
     }
 }
