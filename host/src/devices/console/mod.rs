@@ -89,7 +89,7 @@ impl Console {
         io.queues[RX].notify_driver(&io.memory, &io.interrupt)
     }
 
-    /// Reads what is there, once; false if there is nothing.
+    /// Reads once what is available; false if there is nothing.
     fn read(&mut self) -> Result<bool, Fault> {
         let Some(input) = &mut self.input else {
             return Ok(false);
