@@ -17,6 +17,9 @@ long slurp(const char *path, char *text, size_t size);
 /* A number of `text` behind `name`, as /proc/meminfo has them; -1 where there is none. */
 long field(const char *text, const char *name);
 
+/* Whether a directory's listing has the name. */
+int lists(const char *path, const char *name);
+
 /* Starts `child` in a process of its own, which ends with what it gives. */
 int in_child(int (*child)(void *), void *data);
 

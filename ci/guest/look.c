@@ -1,7 +1,7 @@
 /*
- * guest look PROCESSES: whoever looks a name of /sys up is told that it is there, however many ask at the same moment and
- * however early. A kernel may fill a directory only when somebody looks into it; so for each directory all processes at once
- * are the first to ask for a file in it, and then it is listed.
+ * guest look PROCESSES: a name in /sys is found, however many processes look it up at the same moment, and however early.
+ * A kernel may fill a directory only when somebody looks into it. So for each directory, all processes at once are the first
+ * to look up a file in it, and then the directory is listed.
  */
 #define _GNU_SOURCE
 #include "guest.h"
@@ -20,12 +20,12 @@
 
 enum { PROCESSES = 16, LENGTH = 512, DEPTH = 8 };
 
-/* What all processes see. */
+/* Shared by all processes. */
 static struct round {
-	/* Counts the paths; each process answers for each once. */
+	/* Counts the paths; each process answers once for each. */
 	atomic_uint number, answered;
 	char path[LENGTH];
-	/* A process's answer: whether it was there. */
+	/* Each process's answer: whether the path was there. */
 	char there[PROCESSES];
 } *now;
 
@@ -45,7 +45,7 @@ static int answer(void *data)
 	}
 }
 
-/* Lets all processes ask for a path at once; an empty one ends them. */
+/* Makes all processes look up a path at once; an empty one ends them. */
 static void ask(const char *path)
 {
 	snprintf(now->path, sizeof now->path, "%s", path);
@@ -55,21 +55,7 @@ static void ask(const char *path)
 		sched_yield();
 }
 
-/* Whether a directory has the file, by its list. */
-static int lists(const char *directory)
-{
-	DIR *open = opendir(directory);
-	struct dirent *entry;
-	int found = 0;
-
-	while (open && !found && (entry = readdir(open)))
-		found = !strcmp(entry->d_name, NAME);
-	if (open)
-		closedir(open);
-	return found;
-}
-
-/* Has all ask for the file in this directory, and holds their answers against the list. */
+/* Makes all look up the file in this directory, and compares their answers with the listing. */
 static void look_into(const char *directory)
 {
 	char path[LENGTH];
@@ -78,10 +64,10 @@ static void look_into(const char *directory)
 	snprintf(path, sizeof path, "%.250s/" NAME, directory);
 	ask(path);
 	asked++;
-	found = lists(directory);
+	found = lists(directory, NAME);
 	for (int i = 0; i < processes; i++)
 		if (now->there[i] != found) {
-			fprintf(stderr, "guest: %s was %sthere for one of %d\n", path, found ? "not " : "", processes);
+			fprintf(stderr, "guest: one of %d processes found %s %sthere\n", processes, path, found ? "not " : "");
 			wrong++;
 		}
 	if (found != !access(path, F_OK)) {

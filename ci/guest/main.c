@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "guest.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -138,6 +139,19 @@ long field(const char *text, const char *name)
 	const char *line = strstr(text, name);
 
 	return line ? atol(line + strlen(name)) : -1;
+}
+
+int lists(const char *path, const char *name)
+{
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	int found = 0;
+
+	while (directory && !found && (entry = readdir(directory)))
+		found = !strcmp(entry->d_name, name);
+	if (directory)
+		closedir(directory);
+	return found;
 }
 
 int in_child(int (*child)(void *), void *data)

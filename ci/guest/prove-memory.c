@@ -1,4 +1,4 @@
-/* What somebody may do first that looks at struct pages, or needs pages. */
+/* First uses that look at struct pages, or need pages. */
 #define _GNU_SOURCE
 #include "prove.h"
 

@@ -1,4 +1,4 @@
-/* What somebody may do first with the network. A kernel need not have every family of sockets, but it has to answer. */
+/* First uses of the network. A kernel need not have every family of sockets, but it must answer. */
 #define _GNU_SOURCE
 #include "prove.h"
 
@@ -71,7 +71,7 @@ static int families(void)
 	return tcp();
 }
 
-/* A family that the kernel has not: it asks for a module, in the middle of whatever it does for the first socket. */
+/* A family that the kernel lacks: it requests a module, in the middle of what it does for the first socket. */
 static int missing_family(void)
 {
 	if (!try_socket(AF_BLUETOOTH, SOCK_RAW, 0))
@@ -173,7 +173,7 @@ static int sys_class(void) { sysfs(); return must_list("/sys/class", "net") || m
 static int sys_lo(void) { sysfs(); return must_read("/sys/class/net/lo/mtu"); }
 static int sys_lo_device(void) { sysfs(); return must_read("/sys/devices/virtual/net/lo/address"); }
 
-/* io_uring asks for a socket from a place of its own. */
+/* io_uring creates sockets by a path of its own. */
 static int ring(void)
 {
 	struct io_uring_params params = { 0 };
@@ -202,7 +202,7 @@ static int doors_at_once(void)
 	return at_once(DOORS, sizeof DOORS / sizeof *DOORS);
 }
 
-/* Whoever waits for the first socket is killed; the next one gets his. */
+/* A process that waits for the first socket is killed; the next one gets its socket. Where in its wait is left to chance. */
 static int killed(void)
 {
 	pid_t pid = fork();
@@ -215,7 +215,7 @@ static int killed(void)
 	return tcp();
 }
 
-/* Nobody asks: what was left is done when the guest is idle. */
+/* Nobody asks: the kernel does what it has postponed once the guest has been idle for a while. */
 static int nobody(void)
 {
 	no_hurry();

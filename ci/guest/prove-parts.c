@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "prove.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -35,7 +34,7 @@ void say(const char *format, ...)
 	va_end(args);
 	if (length >= sizeof line)
 		length = sizeof line - 1;
-	/* Without its end, a line waits for the next one. */
+	/* The kernel prints a line only when it has a newline, or another one follows. */
 	line[length++] = '\n';
 	if (write(kmsg, line, length) < 0)
 		printf("%.*s", (int)length - 3, line + 3);
@@ -112,15 +111,7 @@ int must_read(const char *path)
 
 int must_list(const char *path, const char *name)
 {
-	DIR *directory = opendir(path);
-	struct dirent *entry;
-	int found = 0;
-
-	while (directory && (entry = readdir(directory)))
-		found |= !strcmp(entry->d_name, name);
-	if (directory)
-		closedir(directory);
-	return found ? 0 : wrong("%s has no %s", path, name);
+	return lists(path, name) ? 0 : wrong("%s has no %s", path, name);
 }
 
 int at_once(int (*const *doors)(void), int count)

@@ -1,4 +1,4 @@
-/* Who may count the processors first, and what is done with them then. */
+/* First uses that count the processors, and what may happen to processors afterwards. */
 #define _GNU_SOURCE
 #include "prove.h"
 
@@ -30,7 +30,7 @@ static int count_sys(void)
 	return 0;
 }
 
-/* One after the other goes and comes back, while all compute. */
+/* Each goes offline and comes back in turn, while all compute. */
 static int processors_go(void)
 {
 	char path[64], text[8];

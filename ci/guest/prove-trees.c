@@ -1,4 +1,4 @@
-/* What somebody may look at first in /sys, /proc and /dev. */
+/* First looks at /sys, /proc and /dev. */
 #define _GNU_SOURCE
 #include "prove.h"
 
@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Some files of /proc give what they have once, do something, or have no end; they are left alone. */
+/* Files that can be read only once, have an effect, or never end; they are left out. */
 static bool dangerous(const char *path)
 {
 	static const char *const NAMES[] = { "/proc/kmsg", "/proc/kcore", "/proc/sysrq-trigger", "/proc/sys/vm/compact_memory",
@@ -74,7 +74,7 @@ static int trees_at_once(void)
 	return at_once(ALL, sizeof ALL / sizeof *ALL);
 }
 
-/* Names are asked for that nobody has listed, by several at once: none may find them missing. */
+/* Several look up names that nobody has listed: none may find one missing. */
 static int look_up(void)
 {
 	static const char *const NAMES[] = { "/sys/devices/virtual/mem/null/dev", "/sys/class/net/lo/mtu", "/sys/module/printk",
@@ -94,7 +94,7 @@ static int look_ups_at_once(void)
 	return at_once(ALL, sizeof ALL / sizeof *ALL);
 }
 
-/* Every event that a file of /sys can be asked to send again. */
+/* Requests every event that a file of /sys can send again. */
 static void ask_for_events(const char *path)
 {
 	DIR *directory = opendir(path);

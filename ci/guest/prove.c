@@ -1,13 +1,14 @@
 /*
- * guest prove PROCESSORS [NAME...], as PID 1: for each row below whose name begins with one of these (all, if there is none) a
- * boot in which nobody has looked at anything before that row does, then a reset with memory that is full of old bytes.
- * PID 1 asks for the processor before the kernel's threads of lower priority get it, so what a kernel has left for later is
- * still to be done. What happens is told in the kernel's log, between the kernel's own messages, by lines with `prove:`.
+ * guest prove PROCESSORS [NAME...], as PID 1: one boot for each row whose name begins with one of these (for all rows, if there
+ * are none). Nothing has looked at anything in that boot before the row does. Then the machine resets with memory full of old
+ * bytes. PID 1 has a higher priority than the kernel's threads, so what the kernel has postponed is still to be done when
+ * the row runs. Rows report in the kernel's log, between its own messages, in lines with `prove:`.
  */
 #define _GNU_SOURCE
 #include "prove.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -27,22 +28,31 @@ static bool asked_for(const char *name, int count, char **words)
 	return count == 0;
 }
 
-/* Runs a row in a process of its own; one that does not end is told of with what the kernel knows of who waits. */
+/* Runs a row in a process of its own. If it does not end in time, the kernel logs which tasks are blocked. */
 static int in_time(int (*row)(void))
 {
-	double end = now_us() + LIMIT_S * 1e6;
-	pid_t pid = fork();
+	double end = now_us() + LIMIT_S * 1e6, left;
+	sigset_t child, before;
 	int status = 0;
+	pid_t pid;
 
-	if (!pid)
+	/* While it is blocked, the signal is kept until sigtimedwait takes it. */
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, &before);
+	pid = fork();
+	if (!pid) {
+		sigprocmask(SIG_SETMASK, &before, NULL);
 		_exit(row());
+	}
 	while (waitpid(pid, &status, WNOHANG) == 0) {
-		if (now_us() > end) {
+		left = end - now_us();
+		if (left <= 0) {
 			procfs();
 			write_to("/proc/sysrq-trigger", "w");
 			return wrong("it did not end in %d s", LIMIT_S);
 		}
-		usleep(2000);
+		sigtimedwait(&child, NULL, &(struct timespec){ left / 1e6, (long)left % 1000000 * 1000 });
 	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : wrong("it ended by signal %d", WTERMSIG(status));
 }
@@ -77,7 +87,10 @@ int prove(int count, char **words)
 	sched_setscheduler(0, SCHED_FIFO, &first);
 	failed = in_time(row->run);
 	no_hurry();
-	/* The kernel does the rest; then all that it has counts. */
+	/*
+	 * Time for the kernel's threads to do what is still postponed. Nothing tells when it is done, because whoever asks makes
+	 * the kernel do it at once. Only then are all pages looked at.
+	 */
 	usleep(200 * 1000);
 	procfs();
 	read_all("/proc/pagetypeinfo");
@@ -86,8 +99,8 @@ int prove(int count, char **words)
 	say("%s: %s", row->name, failed ? "failed" : "done");
 	if (boot == boots) {
 		say("%d boots done", boots);
-		/* The UART still has the end of that. */
-		usleep(200 * 1000);
+		/* Takes the console lock, and so waits until the log is printed and the UART has sent it. */
+		read_all("/proc/consoles");
 		return failed;
 	}
 	reset_machine();

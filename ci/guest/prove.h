@@ -8,27 +8,27 @@
 
 enum { PAGE = 4096, MEBIBYTE = 1 << 20 };
 
-/* Something that somebody may do first; a name of NULL ends the table. */
+/* A first use to test; a name of NULL ends the table. */
 struct row {
 	const char *name;
-	/* Gives 0, or what wrong() gave. */
+	/* Returns 0, or the result of wrong(). */
 	int (*run)(void);
-	/* Afterwards, memory is written to, and every second page given back. */
+	/* Whether to soil() memory afterwards. */
 	bool soils;
 };
 
 extern const struct row MEMORY_ROWS[], PROCESSORS_ROWS[], TREES_ROWS[], NETWORK_ROWS[];
 
-/* How many processors there have to be. */
+/* The number of processors expected. */
 extern int processors;
 
-/* From now on, what is said goes to the kernel's log, where it has one; else to stdout. */
+/* Opens the kernel's log for say(), which prints to stdout without one. */
 void open_kmsg(void);
 
 /* A line in the kernel's log. */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
 
-/* Says what went wrong, and gives what a row then gives. */
+/* Says what went wrong, and returns what the row must return. */
 __attribute__((format(printf, 1, 2))) int wrong(const char *format, ...);
 
 /* Mount these where they belong; once is enough. */
@@ -39,19 +39,19 @@ void devtmpfs(void);
 /* Writes a string to a file; -1 with errno. */
 int write_to(const char *path, const char *text);
 
-/* From now on, other threads have their turn: what takes long would look to the kernel as if something hung. */
+/* Gives up real-time priority, so that the kernel does not take long work for a hang. */
 void no_hurry(void);
 
-/* Reads all of a file; how many bytes there were, or -1. */
+/* Reads all of a file; returns the number of bytes, or -1. */
 long read_all(const char *path);
 
-/* The file has something in it. */
+/* Checks that the file is not empty. */
 int must_read(const char *path);
 
-/* The directory lists the name. */
+/* Checks that the directory lists the name. */
 int must_list(const char *path, const char *name);
 
-/* Many at once, each by another door. */
+/* Runs first uses at once, each in a process of its own. */
 int at_once(int (*const *doors)(void), int count);
 
 #endif

@@ -151,6 +151,7 @@ static void part(const char *name)
 	} else if (!strcmp(name, "log")) {
 		kernel_log();
 	} else if (!strcmp(name, "wait")) {
+		/* Idle time, in which the kernel does what it has postponed: asking whether it is done would make it do it. */
 		sleep(1);
 		pass++;
 	} else {

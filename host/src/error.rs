@@ -22,7 +22,7 @@ pub enum Error {
     System {
         /// The call's name.
         call: &'static str,
-        /// What the kernel answered.
+        /// The kernel's error.
         error: io::Error,
     },
     /// A file cannot be opened or read.
@@ -46,7 +46,7 @@ pub enum Error {
         "{what} needs {needed} bytes of guest memory at {gpa:#x}, and the guest has {memory} MiB; use a larger --memory"
     )]
     DoesNotFit {
-        /// What was to be placed.
+        /// What the runner tried to place.
         what: &'static str,
         /// Its size in bytes.
         needed: u64,
@@ -88,7 +88,7 @@ pub enum Error {
         path: PathBuf,
         /// The call.
         step: &'static str,
-        /// What the kernel answered.
+        /// The kernel's error.
         error: io::Error,
     },
     /// The cgroup cannot be entered.
@@ -98,7 +98,7 @@ pub enum Error {
     Cgroup {
         /// The directory.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         error: io::Error,
     },
     /// The payload's output cannot be passed on.

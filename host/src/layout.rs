@@ -36,7 +36,7 @@ pub(crate) const DEVICES: u64 = 0xd000_1000;
 /// The I/O APIC's page, where a PC has it.
 pub(crate) const IOAPIC: u64 = 0xfec0_0000;
 
-/// RAM that the gap displaced goes on here.
+/// RAM that the gap displaced continues here.
 pub(crate) const ABOVE_GAP: u64 = 0x1_0000_0000;
 
 /// Three pages that KVM needs on Intel for real mode (`KVM_SET_TSS_ADDR`), inside the gap, unused by a PC.

@@ -1,4 +1,4 @@
-//! jiffy's runner: boots an x86-64 Linux under KVM and tells how it went.
+//! jiffy's runner: boots an x86-64 Linux under KVM and reports how it went.
 //!
 //! [`boot::boot`] is one boot from an open /dev/kvm to a [`report::Report`], [`fleet::boot`] many in one process. The
 //! library never prints, never exits the process (but for the second signal of a user, who does not want to wait for the end

@@ -33,6 +33,15 @@ pub(crate) const fn low32(value: u64) -> u32 {
     value as u32
 }
 
+/// Bits 0 to 7, as a field of one byte has them.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the upper bits are to be left out"
+)]
+pub(crate) const fn low8(value: u32) -> u8 {
+    value as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +51,7 @@ mod tests {
         assert_eq!(to_u32(7), 7);
         assert_eq!(to_u32(1 << 32), u32::MAX);
         assert_eq!(low32(0x1_0000_0002), 2);
+        assert_eq!(low8(0x102), 2);
         assert_eq!(to_usize(u64::MAX), usize::MAX);
     }
 }

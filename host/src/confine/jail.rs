@@ -16,7 +16,7 @@ use rustix::thread::{
 };
 use std::path::Path;
 
-/// The user and group that own nothing (`nobody` and `nogroup` of most distributions).
+/// The user and group that own nothing (`nobody` and `nogroup` in most distributions).
 const NOBODY: u32 = 65534;
 
 /// Locks this process up in a directory: namespaces of its own for mounts, network, IPC and host name; the directory as
@@ -51,7 +51,7 @@ pub(crate) fn enter(dir: &Path) -> Result<()> {
         inheritable: CapabilitySet::empty(),
     };
     set_capabilities(None, none).map_err(at("capset"))?;
-    // Landlock is for those who can gain nothing by starting a program.
+    // Landlock requires that a process can gain nothing by starting a program.
     set_no_new_privs(true).map_err(at("prctl(PR_SET_NO_NEW_PRIVS)"))?;
     landlock::restrict().map_err(|error| failed("Landlock", error))
 }

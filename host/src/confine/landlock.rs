@@ -7,14 +7,14 @@ use landlock::{
 };
 use std::io;
 
-/// The newest version whose rights are forbidden. What an older kernel does not know is left out.
+/// The newest version whose rights are forbidden. Rights that an older kernel does not know are left out.
 const NEWEST: ABI = ABI::V6;
 
 /// Forbids this thread, and those that it starts later, everything that the kernel's Landlock knows, except the removal of
 /// files beneath the root: vsock removes its socket. Does nothing where there is no Landlock. Needs `no_new_privs`.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's error.
 pub(super) fn restrict() -> io::Result<()> {
     let root = PathFd::new("/").map_err(io::Error::other)?;
     let ruleset = Ruleset::default()

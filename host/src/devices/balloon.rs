@@ -68,7 +68,7 @@ impl Device for Balloon {
         let stop = &io.stop;
         for (number, queue) in io.queues.iter_mut().enumerate() {
             queue.serve(&io.memory, &io.interrupt, |chain| {
-                // Pages of the inflateq, which nobody asked for, are accepted and left alone.
+                // The host never asks for pages by the inflateq: they are accepted and left alone.
                 if number >= REPORTING_VQ {
                     chain.writable.discard(stop);
                 }

@@ -104,7 +104,7 @@ impl Console {
         self.pending.len() < CHUNK
     }
 
-    /// Reads what is there, once; false if there is nothing.
+    /// Reads once what is available; false if there is nothing.
     fn read(&mut self) -> Result<bool, Fault> {
         let Some(input) = &mut self.input else {
             return Ok(false);

@@ -45,7 +45,7 @@ pub(super) struct Ioapic {
 }
 
 impl Ioapic {
-    /// With so many lines, all masked.
+    /// One with this number of lines, all masked.
     #[must_use]
     pub(super) fn new(pins: u32) -> Self {
         let pin = Pin {

@@ -88,7 +88,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         if state.missing == 1 {
-            // Nobody moves: those who wait here need this lock to go on.
+            // No thread continues: those that wait here need this lock.
             state.kib_for_each = self.0.count(&mut state);
         }
         state.missing -= 1;

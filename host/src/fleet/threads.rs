@@ -102,7 +102,7 @@ impl Threads {
         self.reports.insert(number, Report::crashed(reason));
     }
 
-    /// Waits until a machine has ended or the user interrupts, and takes the reports that are there.
+    /// Waits until a machine has ended or the user interrupts, and takes the reports that have come.
     ///
     /// # Errors
     /// [`crate::Error::System`].

@@ -1,4 +1,4 @@
-//! What the kernel is told at its entry by Linux's boot protocol: `boot_params` and the command line.
+//! What Linux's boot protocol passes to the kernel at its entry: `boot_params` and the command line.
 //!
 //! Source: Documentation/arch/x86/boot.rst ("64-bit Boot Protocol") and zero-page.rst of the kernel. There is no global
 //! descriptor table: startup_64 loads its own before it loads any segment register.
@@ -15,7 +15,7 @@ use std::ops::Range;
 const HEADER: usize = offset_of!(boot_params, hdr);
 
 /// E820 type of usable memory.
-pub(super) const E820_RAM: u32 = 1;
+const E820_RAM: u32 = 1;
 
 /// Writes the command line and `boot_params` for a kernel with this initramfs (guest-physical, may be empty).
 ///

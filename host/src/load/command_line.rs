@@ -29,7 +29,7 @@ pub(crate) fn of(memory: &GuestMemory, tsc_khz: Option<u32>, devices: &str, extr
     line
 }
 
-/// Adds the user's parameters, separated by spaces. A word `-X` is not added: it removes the parameter `X` that is there.
+/// Adds the user's parameters, separated by spaces. A word `-X` is not added: it removes the existing parameter `X`.
 /// The words behind `--` are PID 1's (Documentation/admin-guide/kernel-parameters.rst of Linux), and all are added.
 pub fn add(line: &mut String, words: &str) {
     let mut for_init = false;
@@ -64,7 +64,7 @@ mod tests {
     fn words_are_added_and_removed() {
         assert_eq!(added("a=1 b"), "panic=-1 memblock=zeroed a=1 b");
         assert_eq!(added("-memblock=zeroed a=\"x  y\""), "panic=-1 a=\"x  y\"");
-        // Only whole words, and only those that are there.
+        // Only whole words, and only existing ones.
         assert_eq!(added("-memblock - -c"), "panic=-1 memblock=zeroed -");
         assert_eq!(
             added("a -- -panic=-1"),

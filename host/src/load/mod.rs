@@ -1,5 +1,7 @@
-//! What is put into guest memory before the guest runs: the kernel, the initramfs, and the structures by which the kernel learns of its machine.
+//! What is put into guest memory before the guest runs: the kernel, the initramfs, and the structures that describe the machine
+//! to the kernel.
 
+mod bindings;
 pub(crate) mod boot_params;
 pub mod command_line;
 pub(crate) mod entry;

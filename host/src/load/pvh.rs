@@ -3,21 +3,27 @@
 //!
 //! Source: docs/misc/pvh.pandoc of Xen; include/xen/interface/hvm/start_info.h of Linux.
 
-use super::boot_params::{self, E820_RAM};
+use super::bindings::start_info::{
+    XEN_HVM_MEMMAP_TYPE_RAM, XEN_HVM_START_MAGIC_VALUE, hvm_memmap_table_entry, hvm_modlist_entry,
+    hvm_start_info,
+};
+use super::boot_params;
+use crate::base::cast::to_u32;
 use crate::error::Result;
 use crate::layout;
 use crate::memory::GuestMemory;
+use std::mem::{offset_of, size_of};
 use std::ops::Range;
 
-/// `XEN_HVM_START_MAGIC_VALUE`, and the version that has a memory map.
-const MAGIC: u32 = 0x336e_c578;
+/// The version that has a memory map.
 const VERSION: u32 = 1;
 
-/// Sizes of `hvm_start_info` and `hvm_modlist_entry`; the memory map follows them.
-const INFO: u64 = 56;
-const MODULE: u64 = 32;
+/// Where the initramfs' entry and the memory map lie: they follow the start info.
+const MODULE: u64 = layout::START_INFO + size_of::<hvm_start_info>() as u64;
+const MEMORY_MAP: u64 = MODULE + size_of::<hvm_modlist_entry>() as u64;
 
-/// Writes the command line and the start info for a kernel with this initramfs (guest-physical, may be empty).
+/// Writes the command line and the start info for a kernel with this initramfs (guest-physical, may be empty). Fields that
+/// are not written are zero, as guest memory starts out: no flags, no ACPI tables, no command line of the initramfs.
 ///
 /// # Errors
 /// [`crate::Error::CommandLine`] when it is too long.
@@ -27,28 +33,52 @@ pub(crate) fn write(
     initramfs: &Range<u64>,
 ) -> Result<()> {
     boot_params::write_command_line(memory, command_line)?;
+    let word =
+        |at: u64, offset: usize, value: u32| memory.write(at + offset as u64, &value.to_le_bytes());
+    let address =
+        |at: u64, offset: usize, value: u64| memory.write(at + offset as u64, &value.to_le_bytes());
     let usable = boot_params::usable(memory);
-    let module = layout::START_INFO + INFO;
-    let map = module + MODULE;
-    let mut info = Vec::new();
-    // Magic, version, flags (none), number of modules.
-    for word in [MAGIC, VERSION, 0, u32::from(!initramfs.is_empty())] {
-        info.extend(word.to_le_bytes());
-    }
-    // The modules, the command line, no ACPI, the memory map.
-    for address in [module, layout::COMMAND_LINE, 0, map, usable.len() as u64] {
-        info.extend(address.to_le_bytes());
-    }
-    // The initramfs: its address and length, and that it has no command line.
-    for word in [initramfs.start, initramfs.end - initramfs.start, 0, 0] {
-        info.extend(word.to_le_bytes());
-    }
+    let info = layout::START_INFO;
+    word(
+        info,
+        offset_of!(hvm_start_info, magic),
+        XEN_HVM_START_MAGIC_VALUE,
+    )?;
+    word(info, offset_of!(hvm_start_info, version), VERSION)?;
+    let modules = u32::from(!initramfs.is_empty());
+    word(info, offset_of!(hvm_start_info, nr_modules), modules)?;
+    address(info, offset_of!(hvm_start_info, modlist_paddr), MODULE)?;
+    address(
+        info,
+        offset_of!(hvm_start_info, cmdline_paddr),
+        layout::COMMAND_LINE,
+    )?;
+    address(info, offset_of!(hvm_start_info, memmap_paddr), MEMORY_MAP)?;
+    word(
+        info,
+        offset_of!(hvm_start_info, memmap_entries),
+        to_u32(usable.len()),
+    )?;
+    address(
+        MODULE,
+        offset_of!(hvm_modlist_entry, paddr),
+        initramfs.start,
+    )?;
+    let size = initramfs.end - initramfs.start;
+    address(MODULE, offset_of!(hvm_modlist_entry, size), size)?;
+    let mut at = MEMORY_MAP;
     for range in usable {
-        for word in [range.start, range.end - range.start, E820_RAM.into()] {
-            info.extend(word.to_le_bytes());
-        }
+        let size = range.end - range.start;
+        address(at, offset_of!(hvm_memmap_table_entry, addr), range.start)?;
+        address(at, offset_of!(hvm_memmap_table_entry, size), size)?;
+        word(
+            at,
+            offset_of!(hvm_memmap_table_entry, type_),
+            XEN_HVM_MEMMAP_TYPE_RAM,
+        )?;
+        at += size_of::<hvm_memmap_table_entry>() as u64;
     }
-    memory.write(layout::START_INFO, &info)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -61,16 +91,17 @@ mod tests {
         let memory = GuestMemory::new(8, Pages::Small).unwrap();
         write(&memory, "quiet", &(0x70_0000..0x70_1000)).unwrap();
         let word = |at| memory.read_u64(layout::START_INFO + at).unwrap();
-        assert_eq!(word(0), u64::from(MAGIC) | 1 << 32);
-        assert_eq!((word(8) >> 32, word(16)), (1, layout::START_INFO + INFO));
+        assert_eq!(word(0), 0x336e_c578 | 1 << 32);
+        let (info, module) = (56, 32);
+        assert_eq!((word(8) >> 32, word(16)), (1, layout::START_INFO + info));
         assert_eq!((word(24), word(32)), (layout::COMMAND_LINE, 0));
         assert_eq!(
             (word(40), word(48)),
-            (layout::START_INFO + INFO + MODULE, 2)
+            (layout::START_INFO + info + module, 2)
         );
-        assert_eq!((word(INFO), word(INFO + 8)), (0x70_0000, 0x1000));
-        let map = INFO + MODULE;
-        assert_eq!((word(map), word(map + 16)), (0, u64::from(E820_RAM)));
+        assert_eq!((word(info), word(info + 8)), (0x70_0000, 0x1000));
+        let map = info + module;
+        assert_eq!((word(map), word(map + 16)), (0, 1));
         assert_eq!((word(map + 24), word(map + 32)), (1 << 20, 7 << 20));
     }
 }

@@ -1,4 +1,4 @@
-//! What the guest's CPUID instruction answers.
+//! The results of the guest's CPUID instruction.
 
 use crate::error::{Result, kvm};
 use kvm_bindings::{

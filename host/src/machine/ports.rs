@@ -96,7 +96,7 @@ impl Ports {
         for &byte in data {
             if byte == b'\n' {
                 self.verdicts.extend(Verdict::parse(&self.report));
-                // A second verdict is an error already; a guest that goes on must not fill our memory.
+                // A second verdict is an error already; a guest that continues must not fill our memory.
                 self.verdicts.truncate(2);
                 self.report.clear();
             } else if self.report.len() < REPORT_LIMIT {

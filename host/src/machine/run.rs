@@ -68,7 +68,7 @@ pub(crate) struct Finished {
     pub(crate) trace: Option<Collector>,
 }
 
-/// A run whose timers and descriptors are there, so that the runner can be confined before it begins.
+/// A run whose timers and descriptors exist, so that the runner can be confined before it begins.
 #[derive(Debug)]
 pub(crate) struct Run {
     watchdog: Watchdog,

@@ -16,7 +16,7 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// What another vCPU saw, or why its thread cannot go on.
+/// What another vCPU saw, or why its thread cannot continue.
 pub(crate) type News = Result<Step>;
 
 /// What all vCPUs' threads share.

@@ -24,9 +24,9 @@ pub struct GuestMemory {
     pub(super) pages: Pages,
     /// Whether the host gave transparent huge pages where they were asked for.
     pub(super) huge: bool,
-    /// What was asked for and could not be had.
+    /// Requests that could not be met.
     warning: Option<String>,
-    /// Where the RAM above the BIOS area begins, as the guest is told.
+    /// Where the RAM above the BIOS area begins in the guest's memory map.
     pub(super) first_usable: u64,
     /// Where files are copied instead of mapped, since a mapping is made of small pages.
     pub(super) copied: Range<u64>,
@@ -111,13 +111,13 @@ impl GuestMemory {
         }
     }
 
-    /// What was asked for and could not be had.
+    /// Requests that could not be met.
     #[must_use]
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// Where the RAM above the BIOS area begins, as the guest is told.
+    /// Where the RAM above the BIOS area begins in the guest's memory map.
     #[must_use]
     pub fn first_usable(&self) -> u64 {
         self.first_usable
@@ -168,7 +168,7 @@ impl GuestMemory {
             .is_ok_and(|at| thp::advise(at, len))
     }
 
-    /// Touches the small page at `gpa`, which is to be untouched, and tells whether the next one came with it.
+    /// Touches the small page at `gpa`, which is to be untouched, and returns whether the next one came with it.
     pub(super) fn first_is_huge(&self, gpa: u64) -> bool {
         self.at(gpa, to_usize(2 * layout::PAGE))
             // SAFETY: `at` checked two pages of our own mapping, into which nobody has written yet.

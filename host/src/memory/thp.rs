@@ -17,7 +17,7 @@ pub(super) fn advise(at: *mut u8, len: usize) -> bool {
     unsafe { mm::madvise(at.cast(), len, Advice::LinuxHugepage) }.is_ok()
 }
 
-/// Touches the small page at `at` and tells whether the next one came with it.
+/// Touches the small page at `at` and returns whether the next one came with it.
 ///
 /// # Safety
 /// Two small pages at `at` are the caller's own writable mapping, still untouched.

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 pub(crate) struct Details {
     /// Where software KVM shows which pages were touched.
     pagemap: Option<File>,
-    /// Where the kernel tells how much was resident.
+    /// The file in which the kernel says how much was resident.
     status: Option<File>,
     /// The kernel's identity: of machines that share one, the first finds it out.
     kernel: OnceLock<KernelInfo>,

@@ -198,7 +198,7 @@ pub struct Report {
     /// What is known of a bad end; empty after a good one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnosis: Vec<String>,
-    /// What was asked for and could not be had, where the guest could run without it.
+    /// Requests that could not be met, and that the guest could run without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// KVM.

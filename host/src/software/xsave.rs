@@ -119,7 +119,7 @@ fn area(instruction: &Instruction) -> u64 {
 }
 
 pub(super) fn xgetbv(cpu: &mut Cpu<'_>, _: &Instruction) -> Result<()> {
-    // XCR1 tells which components are not in their initial state; all of XCR0 is a permitted answer.
+    // XCR1 says which components are not in their initial state; all of XCR0 is a permitted value.
     let value = xcr0(cpu)?;
     (cpu.regs.rax, cpu.regs.rdx) = (value & 0xffff_ffff, value >> 32);
     Ok(())

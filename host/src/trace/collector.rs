@@ -1,6 +1,7 @@
 //! Collects a trace while the run loop runs.
 
 use super::raw::{Exit, SCHEMA, Sample, Trace};
+use super::reason::Reason;
 use super::stamps::{self, Scale, Tick};
 use super::unwind::Unwinder;
 use super::unwind::stack::{Registers, STACK, Stack};
@@ -17,7 +18,7 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// What is kept at most.
+/// The most that is kept.
 const MAX_SAMPLES: usize = 1 << 20;
 const MAX_EXITS: usize = 1 << 18;
 
@@ -29,35 +30,6 @@ const IA32_TSC: u32 = 0x10;
 
 /// KVM's counters that each sample records; the first counts guest instructions on software KVM only.
 const COUNTERS: [&str; 2] = ["insn_emulation", "exits"];
-
-/// Accesses to device memory are counted by page.
-const PAGE_MASK: u64 = !0xfff;
-
-/// Why the vCPU left the guest for the runner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Reason {
-    Out(u16),
-    In(u16),
-    Read(u64),
-    Write(u64),
-    Shutdown,
-    InternalError,
-    Other,
-}
-
-impl Reason {
-    fn name(self) -> String {
-        match self {
-            Reason::Out(port) => format!("out {port:#x}"),
-            Reason::In(port) => format!("in {port:#x}"),
-            Reason::Read(page) => format!("mmio read {page:#x}"),
-            Reason::Write(page) => format!("mmio write {page:#x}"),
-            Reason::Shutdown => "triple fault".to_owned(),
-            Reason::InternalError => "emulation failure".to_owned(),
-            Reason::Other => "other".to_owned(),
-        }
-    }
-}
 
 /// What was collected so far.
 #[derive(Debug)]
@@ -196,7 +168,7 @@ impl Collector {
         if due > self.served { due.min(now) } else { now }
     }
 
-    /// The timer is armed again, and the guest goes on.
+    /// The timer is armed again, and the guest continues.
     pub(crate) fn resume(&mut self) {
         self.armed = self.now();
         if let Some(sample) = self.trace.samples.last_mut()
@@ -208,15 +180,8 @@ impl Collector {
 
     /// `KVM_RUN` came back with this; interruptions are the sampler's own and not counted.
     pub(crate) fn exit(&mut self, exit: &std::result::Result<VcpuExit<'_>, kvm_ioctls::Error>) {
-        let kind = match exit {
-            Ok(VcpuExit::IoOut(port, _)) => Reason::Out(*port),
-            Ok(VcpuExit::IoIn(port, _)) => Reason::In(*port),
-            Ok(VcpuExit::MmioRead(gpa, _)) => Reason::Read(gpa & PAGE_MASK),
-            Ok(VcpuExit::MmioWrite(gpa, _)) => Reason::Write(gpa & PAGE_MASK),
-            Ok(VcpuExit::Shutdown) => Reason::Shutdown,
-            Ok(VcpuExit::InternalError) => Reason::InternalError,
-            Ok(_) => Reason::Other,
-            Err(_) => return,
+        let Some(kind) = Reason::of(exit) else {
+            return;
         };
         self.served = self.now();
         let count = self.reasons.len();

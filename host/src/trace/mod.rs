@@ -7,6 +7,7 @@ pub(crate) mod collector;
 pub(crate) mod image;
 pub mod kallsyms;
 pub mod raw;
+mod reason;
 pub(crate) mod stamps;
 pub(crate) mod unwind;
 

@@ -2,6 +2,7 @@
 //!
 //! It is a program of its own, behind the feature `bindings`, so that building xtask needs neither bindgen nor libclang.
 
+use std::path::Path;
 use std::{env, io};
 
 use anyhow::{Context, Result};
@@ -10,10 +11,15 @@ use bindgen::{Formatter, RustEdition, RustTarget};
 fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
     let header = arguments.next().context("usage: jiffy-bindgen HEADER")?;
+    let name = Path::new(&header).file_name().unwrap_or_default();
+    let name = name.to_string_lossy().replace('.', "\\.");
     let target = RustTarget::stable(85, 0).map_err(|error| anyhow::anyhow!("{error}"))?;
     bindgen::builder()
         .header(header)
         .clang_arg("--target=x86_64-unknown-linux-gnu")
+        // Some headers leave it to their includers to know uint32_t; its own declarations are left out.
+        .clang_args(["-include", "stdint.h"])
+        .allowlist_file(format!(".*/{name}"))
         .rust_target(target)
         .rust_edition(RustEdition::Edition2024)
         .use_core()

@@ -10,7 +10,7 @@ use std::path::Path;
 /// What keeps a command from its result.
 pub(crate) type Error = Box<dyn std::error::Error>;
 
-/// Prints a line. It is no fault if nobody reads it.
+/// Prints a line. It is not an error if nobody reads it.
 pub(crate) fn print(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }

@@ -76,7 +76,7 @@ const CALLS: [c_long; 32] = [
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_set_robust_list,
-    // Whether standard error is there for a panic's last words.
+    // Whether standard error is open, for a panic message.
     libc::SYS_fstat,
     libc::SYS_statx,
 ];

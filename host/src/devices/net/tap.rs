@@ -65,7 +65,7 @@ pub(super) fn open(name: &str, address: Option<&Address>) -> Result<File> {
 /// Says what packets the guest accepts: unfinished checksums, and segments larger than a frame.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's error.
 pub(super) fn set_offloads(tap: &File, checksum: bool, tso4: bool, tso6: bool) -> io::Result<()> {
     let flag = |on: bool, bit: libc::c_uint| if on { bit } else { 0 };
     let flags = flag(checksum, libc::TUN_F_CSUM)

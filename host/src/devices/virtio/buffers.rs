@@ -110,7 +110,7 @@ impl<'m> Buffers<'m> {
     /// Fills all of them with a file's bytes from `offset`; returns how many bytes the file had.
     ///
     /// # Errors
-    /// What the kernel answered; `Interrupted` if the thread is to stop.
+    /// The kernel's error; `Interrupted` if the thread is to stop.
     pub(crate) fn fill_from(self, file: &File, offset: u64, stop: &Stop) -> io::Result<usize> {
         self.transfer(Direction::FromFile, file, offset, stop)
     }
@@ -118,7 +118,7 @@ impl<'m> Buffers<'m> {
     /// Writes all of them to a file at `offset`.
     ///
     /// # Errors
-    /// What the kernel answered; `WriteZero` if the file takes no more; `Interrupted` if the thread is to stop.
+    /// The kernel's error; `WriteZero` if the file takes no more; `Interrupted` if the thread is to stop.
     pub(crate) fn store_to(self, file: &File, offset: u64, stop: &Stop) -> io::Result<()> {
         let len = self.len();
         match self.transfer(Direction::ToFile, file, offset, stop)? {
@@ -167,15 +167,15 @@ impl<'m> Buffers<'m> {
     /// Sends all of them as one datagram, or as much of a stream as it takes; returns how many bytes went.
     ///
     /// # Errors
-    /// What the kernel answered.
+    /// The kernel's error.
     pub(crate) fn send(&self, to: &impl AsRawFd) -> io::Result<usize> {
         self.once(libc::writev, to)
     }
 
-    /// Receives what is there, at most as much as fits; returns how many bytes came.
+    /// Receives what is available, at most as much as fits; returns the number of bytes.
     ///
     /// # Errors
-    /// What the kernel answered.
+    /// The kernel's error.
     pub(crate) fn receive(&self, from: &impl AsRawFd) -> io::Result<usize> {
         self.once(libc::readv, from)
     }

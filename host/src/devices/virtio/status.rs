@@ -25,7 +25,7 @@ impl Status {
         self.register.store(value, Ordering::Release);
     }
 
-    /// The device cannot go on; its driver is told by an interrupt.
+    /// The device cannot continue, and interrupts its driver to say so.
     pub(super) fn fail(&self, name: &str, fault: &Fault, interrupt: &Interrupt) {
         self.needs_reset(name, &fault.to_string());
         interrupt.config_changed();

@@ -28,7 +28,7 @@ pub(super) enum Received {
     Shutdown,
     /// The guest has ended the connection.
     Reset,
-    /// The packet is not allowed now: the connection has to be reset.
+    /// The packet is not allowed now: the connection must be reset.
     Invalid,
 }
 

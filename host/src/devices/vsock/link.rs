@@ -69,7 +69,7 @@ impl Link {
     pub(super) fn receive(&mut self, packet: &Packet, data: Buffers<'_>, port: u32) -> bool {
         match self.state.receive(packet) {
             Received::Nothing => {}
-            // The socket is new, so it takes this much, unless nobody reads it.
+            // The socket is new, so it takes this much unless nobody reads it.
             Received::Accepted => {
                 let _ = rustix::io::write(&self.stream, format!("OK {port}\n").as_bytes());
             }

@@ -1,6 +1,6 @@
 //! Sockets between guest and host without a network (virtio 1.2, 5.10): streams, on Unix sockets of the host.
 //!
-//! What a guest makes the host keep is bounded: the number of connections, the bytes of each, and the RST packets.
+//! The host keeps a bounded amount for a guest: so many connections, bytes of each, and RST packets.
 
 mod connection;
 mod link;

@@ -1,4 +1,4 @@
-//! Times commands that take turns, by the stopwatch program, on this machine or in the lab.
+//! Times alternating commands with the stopwatch program, on this machine or in the lab.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,7 +24,7 @@ use crate::machine::lab::{self, Job};
 /// The guest's memory in MiB: the default of the floor and of the runner.
 pub(super) const MEMORY_MIB: u64 = 128;
 
-/// For all runs. One takes milliseconds, but the machine may be busy.
+/// Time limit for all runs. One takes milliseconds, but the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Runs a command with real-time priority. Without that, times on a busy machine are not repeatable.

@@ -17,8 +17,8 @@ use crate::machine::qemu::microvm::Microvm;
 /// The QEMU machine that is most like ours, with an RTC, whose memory survives a reset.
 const MICROVM: &str = "accel=tcg,acpi=off,isa-serial=on,rtc=on,pit=on,pic=on";
 
-/// Without memblock=zeroed: QEMU's firmware leaves bytes, and every boot but the first finds those of the one before it.
-/// An oops ends the boot, since locks that nobody gives back would only hold up those behind it.
+/// Not memblock=zeroed: QEMU's firmware leaves data in memory, and so does the boot before a reset.
+/// An oops ends the boot, because locks that are never released would block everything else.
 const WORDS: &str = "console=ttyS0 oops=panic printk.devkmsg=on";
 
 /// A kernel, and the machines that it is booted in.
@@ -48,7 +48,7 @@ impl Guest<'_> {
         let mut wrong = judge::log(&ended.said);
         if ended.timed_out {
             wrong.push(format!(
-                "out of time in {}",
+                "the time limit expired in {}",
                 judge::last(&ended.said).unwrap_or("the first boot")
             ));
         } else if !judge::complete(&ended.said) {
@@ -70,7 +70,7 @@ impl Guest<'_> {
         restarts: bool,
     ) -> Result<Ended> {
         let Some(timeout) = self.limit.checked_duration_since(Instant::now()) else {
-            bail!("no time is left");
+            bail!("no time is left: raise --timeout");
         };
         let microvm = Microvm {
             kernel: self.kernel.clone(),

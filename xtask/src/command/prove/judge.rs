@@ -1,7 +1,6 @@
 //! Finds faults in a kernel's log.
 
-/// What no healthy kernel says. Each is told in words of its own, all of which begin a line behind its time stamp, but for
-/// what the machine's own tests say.
+/// What a healthy kernel never logs. The kernel begins a line with each of these, and so do the rows when they fail.
 const FAULTS: [&str; 22] = [
     "WARNING:",
     "] BUG",
@@ -33,7 +32,7 @@ const SHOWN: usize = 45;
 /// How many faults are shown; later ones are often of the same kind.
 const FAULTS_SHOWN: usize = 20;
 
-/// Begins a line that a row prints.
+/// The beginning of a line that a row prints.
 const ROW: &str = "prove: ";
 
 /// The faults in a log, each with the boot that it happened in and the lines that follow.

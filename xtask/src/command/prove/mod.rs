@@ -65,12 +65,12 @@ pub(crate) struct ProveOptions {
     /// Write the kernels' logs to this file
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Rows of ci/guest/prove.c, by the beginnings of their names, or `smoke` [default: all]
+    /// Beginnings of the names of rows in ci/guest/prove.c, or `smoke` [default: all]
     #[arg(value_name = "ROW")]
     rows: Vec<String>,
 }
 
-/// The row that is not one of prove.c.
+/// The row that is not in prove.c.
 const SMOKE: &str = "smoke";
 
 /// Runs the command.

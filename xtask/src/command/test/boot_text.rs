@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::{Result, ensure};
 
 use super::check::{Check, Context};
-use super::traces::trace;
+use super::traces::run::trace;
 use crate::kernel::config::Config;
 
 /// The profile to boot.
@@ -16,7 +16,8 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![Check::new("trace/boot text", listed)]
 }
 
-/// What a boot needs is what the kernels are built with, but for what chance brings: a timer's interrupt here or there.
+/// The kernels are built with a list of the functions that a boot needs. What a boot runs may differ from it by chance, such
+/// as by a timer interrupt.
 fn listed(context: &Context<'_>) -> Result<()> {
     let ran = trace(context, PROFILE, &["--boot-text"])?.run(context)?;
     let needed: Vec<&str> = ran.ended_with(0)?.stdout.lines().collect();

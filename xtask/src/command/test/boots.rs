@@ -9,10 +9,10 @@ use super::command::Run;
 use crate::base::layout::Layout;
 use crate::machine::kvm::probe;
 
-/// Compiling a kernel on a slow machine.
+/// Time limit for compiling a kernel on a slow machine, in seconds.
 const BUILD_TIMEOUT: u64 = 2400;
 
-/// A second build with nothing changed, at most, in seconds.
+/// The most seconds that a second build may take when nothing has changed.
 const REBUILD: f64 = 2.0;
 
 /// Two runs of the same boot in the lab differ by less than this share.
@@ -23,7 +23,7 @@ const REPEATS: f64 = 0.01;
 struct Place {
     name: &'static str,
     options: &'static [&'static str],
-    /// The longest that a guest may take: software KVM boots `default` in some 40 s of a busy machine.
+    /// Time limit for a guest. Software KVM takes some 40 s to boot `default` on a busy machine.
     timeout: &'static str,
     /// `kvm.kind` in the report: one of these.
     kinds: &'static [&'static str],
@@ -94,7 +94,7 @@ pub(crate) fn checks() -> Vec<Check> {
 fn in_place(place: Place) -> Vec<Check> {
     let mut checks = Vec::new();
     if place.name != QEMU.name {
-        // QEMU starts a vmlinux by PVH, which the flat kernel does without.
+        // QEMU enters a vmlinux by PVH, which the flat kernel does not support.
         let name = format!("{}/flat/ready", place.name);
         checks.push(Check::new(name, move |context| {
             ready(context, place, "flat").map(|_| ())
@@ -121,7 +121,7 @@ fn in_place(place: Place) -> Vec<Check> {
 
 fn build(context: &Context<'_>, profile: &str) -> Result<std::time::Duration> {
     let mut args = vec!["build", "--profile", profile, "--json"];
-    // With software KVM, neither of these runs.
+    // Neither of these runs on software KVM.
     if context.no_kvm.is_none() && !matches!(profile, "lab" | "smp") {
         args.push("--compat");
     }
@@ -180,7 +180,7 @@ fn program(context: &Context<'_>, place: Place, profile: &str, shell: &[&str]) -
     let arguments = ["-c", SCRIPT, "sh", "one  word", "two"];
     let options = ["--timeout", place.timeout, "--quiet", "--"];
     let words = [&options, shell, &arguments].concat();
-    // The ports of QEMU's debug devices take output only: the program's input is empty there.
+    // QEMU's debug ports take output only, so the program's stdin is empty there.
     let heard = if place.name == QEMU.name {
         ""
     } else {
@@ -197,7 +197,7 @@ fn program(context: &Context<'_>, place: Place, profile: &str, shell: &[&str]) -
 }
 
 fn timeout(context: &Context<'_>, place: Place) -> Result<()> {
-    // On software KVM the kernel alone takes seconds, in QEMU half of one.
+    // Booting the kernel alone takes seconds on software KVM, and half a second in QEMU.
     let seconds = if place.name == HOST.name { "15" } else { "4" };
     let words = [
         "--timeout",
@@ -226,7 +226,7 @@ fn runs(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Profile min with an ELF entry point that is in none of its segments: PVH's is what is left, asked for or not.
+/// Profile min with an ELF entry point outside of its segments: the runner enters it by PVH, even if told to use linux64.
 fn pvh(context: &Context<'_>) -> Result<()> {
     const E_ENTRY: std::ops::Range<usize> = 24..32;
     build(context, "min")?;

@@ -19,10 +19,10 @@ const FILE: &str = "ci/budget.toml";
 /// How far lab figures vary from run to run, as a share.
 const TOLERANCE: f64 = 1.01;
 
-/// Below this share of the budget, it should be lowered.
+/// A cost below this share of its budget calls for a lower budget.
 const GENEROUS: f64 = 0.9;
 
-/// The other memories that a boot's time with the usual one is compared with: neither less nor more takes much longer.
+/// Other memory sizes to boot with: neither less nor more memory may slow a boot much.
 const MEMORIES: [&str; 3] = ["20M", "64M", "16G"];
 
 /// Memory of the guests that measure first uses.
@@ -41,10 +41,10 @@ struct Budget {
     kernel_bytes: f64,
     init_bytes: f64,
     growth: f64,
-    /// Of four processors; a kernel for one has none.
+    /// With four processors; none for a kernel without SMP.
     processors: Option<f64>,
     program_us: f64,
-    /// In microseconds of the lab, by what `guest first` calls each.
+    /// In lab microseconds, by the names that `guest first` uses.
     first_us: BTreeMap<String, f64>,
 }
 
@@ -99,7 +99,7 @@ fn check(context: &Context<'_>, profile: &str) -> Result<()> {
     )
 }
 
-/// Work that the boot postpones must not become a cost of the first program.
+/// Work that the boot postpones must not be expensive for the first program.
 fn first(context: &Context<'_>, profile: &str, budget: &Budget) -> Result<Vec<Cost>> {
     let options = ["--profile", profile, "--memory", FIRST_MEMORY];
     let timed = [&options[..], &["--json"]].concat();
@@ -148,7 +148,7 @@ impl Cost {
     fn line(&self) -> String {
         let decimals = if self.most < 10.0 { 2 } else { 0 };
         let Self { name, is, most } = self;
-        format!("{name} is {is:.decimals$}, of {most:.decimals$}")
+        format!("{name} is {is:.decimals$}, budget {most:.decimals$}")
     }
 }
 
@@ -234,13 +234,16 @@ mod tests {
             .filter(|c| c.is_over())
             .map(Cost::line)
             .collect();
-        assert_eq!(over, ["growth is 1.34, of 1.20", "exits is 11, of 10"]);
+        assert_eq!(
+            over,
+            ["growth is 1.34, budget 1.20", "exits is 11, budget 10"]
+        );
         let generous: Vec<_> = costs
             .iter()
             .filter(|c| c.is_generous())
             .map(Cost::line)
             .collect();
-        assert_eq!(generous, ["pages is 2, of 10"]);
+        assert_eq!(generous, ["pages is 2, budget 10"]);
         assert!(toml::from_str::<Budget>("to_ready_us = 1").is_err());
     }
 }

@@ -5,10 +5,10 @@ use anyhow::Result;
 use super::check::{Check, Context};
 use super::command::Run;
 
-/// Compiling the kernel, and booting it in QEMU.
+/// Time limit for compiling the kernel and booting it in QEMU, in seconds.
 const TIMEOUT: u64 = 2400;
 
-/// What is run: with several processors, all that the other kernel has and locks that are real.
+/// The command. The kernel with several processors has everything that the other debug kernel has, and real locks.
 const KERNEL: [&str; 7] = [
     "prove",
     "--profile",
@@ -19,7 +19,7 @@ const KERNEL: [&str; 7] = [
     "256M",
 ];
 
-/// Of the rows of ci/guest/prove.c those that differ: for each way to what may be postponed, one.
+/// One row of ci/guest/prove.c for each way to reach work that may be postponed.
 const ROWS: [&str; 22] = [
     "smoke",
     "memory/pagetypeinfo",

@@ -108,15 +108,15 @@ pub(crate) fn file_system(context: &Context<'_>, image: &Path, files: Option<&Pa
     Ok(())
 }
 
-/// A root of a directory and of an image: the program is the root's, not this machine's, and what it writes to the image
-/// is there afterwards, in a file system that was left in order.
+/// A root made of a directory, and one made of an image. The program comes from the root, not from this machine. What it
+/// writes to the image is there afterwards, and the file system is clean.
 fn root(context: &Context<'_>) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let tree = dir.path().join("tree");
     fs::create_dir_all(tree.join("bin"))?;
     fs::copy("/bin/busybox", tree.join("bin/busybox"))?;
     symlink("busybox", tree.join("bin/sh"))?;
-    // PID 1 is ours, whatever the root has at its path.
+    // PID 1 is ours, even if the root has an /init.
     symlink("/bin/sh", tree.join("init"))?;
     let image = dir.path().join("root.img");
     file_system(context, &image, Some(&tree))?;
@@ -148,8 +148,9 @@ fn root(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What was a file's is the host's again some seconds after the file is gone: at least half of its 48 MiB. It is looked for
-/// once in a second of the lab, as long as the runner is there.
+/// The host gets back at least half of a file's 48 MiB some seconds after the file is removed. Nothing signals a change of the
+/// runner's resident memory, so the script polls it once per lab second while the runner lives. The guest sleeps until the
+/// script ends the runner.
 fn balloon(context: &Context<'_>) -> Result<()> {
     let file = "head -c 48m /dev/zero > /tmp/file && rm /tmp/file && exec sleep 300";
     let script = r#""$@" & while sleep 1; do
@@ -184,11 +185,12 @@ core id: 3
 cpu cores: 4
 ";
 
-/// Runs something on each of four processors, since PID 1 has waited for the last of them.
+/// Runs a command on each of four processors: PID 1 waits for all of them before it starts the program.
 fn processors(context: &Context<'_>) -> Result<()> {
     let script = "nproc; for cpu in 0 1 2 3; do taskset -c $cpu sh -c 'echo on $0' $cpu; done
         grep -E '^(physical id|cpu cores|core id)' /proc/cpuinfo | tr -d '\\t'";
-    // On the lab's one processor, who waits for a lock may have to wait for its holder's turn: a minute on a busy machine.
+    // The lab has one processor, so a vCPU that spins on a lock may have to wait until its holder is scheduled: up to a minute
+    // on a busy machine.
     let smp = ["--profile", "smp", "--cpus", "4", "--timeout", "300"];
     lab(context, &smp, script)?
         .timeout(400)
@@ -198,7 +200,7 @@ fn processors(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The program has a terminal: what it is given is shown, and its end is a key.
+/// The program has a terminal: input is echoed, and the end of input arrives as a key.
 fn console(context: &Context<'_>) -> Result<()> {
     let script = "tty; stty size; stty -echo; read line; echo \"heard $line\"; cat; exit 7";
     let ran = lab(context, &["--console"], script)?

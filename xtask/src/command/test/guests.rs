@@ -9,19 +9,19 @@ use super::check::Context;
 use super::command::Run;
 use crate::guest::userland;
 
-/// The longest that one may run, by the lab's clock and ours: an emulated guest on a busy machine.
+/// Time limit of a guest by the lab's clock and by ours: enough for an emulated guest on a busy machine.
 const SECONDS: u64 = 600;
 
-/// Which kernel a guest has, of profile `default` but where the options say otherwise.
+/// The kernel of a guest; of profile `default` unless the options name another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kernel {
-    /// With the series, or the one that the tests were given.
+    /// With the series, or the one given to the tests.
     Ours,
-    /// Without.
+    /// Without the series.
     Unpatched,
 }
 
-/// A boot in the lab, with these options, of a guest that runs a test of `ci/guest`; what that printed.
+/// Boots a guest in the lab with these options, runs a test of `ci/guest` in it, and returns what the test printed.
 pub(crate) fn guest(
     context: &Context<'_>,
     kernel: Kernel,
@@ -81,7 +81,7 @@ pub(crate) fn vmlinux(context: &Context<'_>, profile: &str) -> Result<PathBuf> {
     Ok(path.into())
 }
 
-/// The number behind a word of a text.
+/// The number that follows a word in a text.
 pub(crate) fn number(line: &str, name: &str) -> Result<f64> {
     let mut words = line.split_whitespace();
     ensure!(

@@ -26,7 +26,7 @@ pub(crate) const RUNNER: &str =
 /// Path of the tests' peer in the lab.
 pub(crate) const PEER: &str = "/lab/peer";
 
-/// Where busybox is there, whatever runs.
+/// Path of busybox in the lab, whatever program runs.
 pub(crate) const BUSYBOX: &str = "/lab/busybox";
 
 /// A lab, with the runner, a guest's kernel and initramfs, the peer and busybox as files in /lab.

@@ -10,7 +10,7 @@ use crate::base::ui::Ui;
 use crate::guest::userland;
 use crate::kernel::foreign;
 
-/// How scripts/Makefile.lib of Linux compresses, and whether it adds the size.
+/// How Linux's scripts/Makefile.lib compresses, and whether it appends the size.
 const COMPRESSIONS: [(&str, &str, bool); 7] = [
     ("gzip", "-n -9", false),
     ("bzip2", "-9", true),
@@ -51,11 +51,14 @@ fn unpacks(context: &Context<'_>, program: &str, options: &str, size: bool) -> R
     let made = foreign::vmlinux(context.layout, &Ui::new(true), &file, false)?;
     let same = fs::read(&made)? == vmlinux;
     fs::remove_file(&made)?;
-    ensure!(same, "another kernel came out than went in");
+    ensure!(
+        same,
+        "the extracted kernel differs from the one that was compressed"
+    );
     Ok(())
 }
 
-/// A bzImage of no setup code but its header (Documentation/arch/x86/boot.rst of Linux).
+/// A bzImage whose setup code is only its header (Documentation/arch/x86/boot.rst of Linux).
 fn bzimage(payload: &[u8]) -> Result<Vec<u8>> {
     const SECTOR: usize = 512;
     let mut file = vec![0; 2 * SECTOR];

@@ -1,5 +1,5 @@
-//! A runner that is killed while its guest writes, in the lab: what the guest had synced is whole, and the rest is a
-//! journal's business.
+//! A runner that is killed in the lab while its guest writes: what the guest had synced is complete, and the journal repairs
+//! the rest.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::devices::{file_system, lab};
 use super::inside::{self, RUNNER};
 use crate::guest::devices::InLab;
 
-/// In the guest: syncs one file by itself and one with everything, then writes without end.
+/// In the guest: syncs one file with fsync and one with sync, then writes without end.
 const GUEST: &str = r#"mkdir /tmp/a && mount -t ext4 /dev/vda /tmp/a && cd /tmp/a
 dd if=/bin/busybox of=one bs=64k conv=fsync 2>/dev/null || exit 1
 cp /bin/busybox two && sync && echo synced

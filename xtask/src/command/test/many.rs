@@ -17,15 +17,16 @@ use crate::guest::userland;
 /// How many machines are ready at the same time.
 const MACHINES: &str = "64";
 
-/// What a machine of profile min has, in MiB, and what the lab has for all of them: with small pages each touches some
-/// 6 MiB of its own.
+/// Memory of each machine, and of the lab for all of them, in MiB. With small pages, each machine touches some 6 MiB of its
+/// own.
 const MEMORY: &str = "64";
 const LAB_MEMORY_MIB: u64 = 1024;
 
-/// Loading a machine from the files that all share takes less, in lab us: where the others leave it the processor.
+/// The most lab microseconds that loading from the shared files may take in the fastest machine, the one that the others
+/// interrupt least.
 const LOAD_US: f64 = 100.0;
 
-/// The most memory that the process may need per machine besides guest pages, in KiB.
+/// The most KiB that the process may need per machine, guest pages not counted.
 const RSS_KIB: f64 = 512.0;
 
 /// The rows.
@@ -106,7 +107,7 @@ fn on_host(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// When two machines want exclusive use of a disk, the failure of one does not disturb the other, which has it.
+/// Two machines want a disk for themselves: one fails, which does not disturb the other.
 fn one_fails(context: &Context<'_>) -> Result<()> {
     let disk = tempfile::NamedTempFile::new()?;
     disk.as_file().set_len(1 << 20)?;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test of the project, from a clean machine.
 //!
-//! What cargo knows how to test comes first, then whole boots: in the lab, on this machine's KVM, and in QEMU's
-//! microvm. Each check is a row with a name and an end in time.
+//! Cargo's own tests come first, then whole boots: in the lab, on this machine's KVM, and in QEMU's microvm. Each check is
+//! a row with a name and a time limit.
 
 mod ablation;
 mod bench;
@@ -168,7 +168,7 @@ fn row(check: &Check, context: &Context<'_>, count: &mut Count) -> Result<()> {
     }
 }
 
-/// CI has KVM and all else, so a check that is skipped there is one that nobody runs.
+/// CI has KVM and everything else, so nobody would run a check that is skipped there.
 fn in_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
 }

@@ -13,19 +13,23 @@ pub(crate) fn initcall(vmlinux: &[u8], name: &str, rounds: u32) -> Result<Vec<u8
         .symbols()
         .find(|symbol| symbol.name() == Ok(name))
         .with_context(|| format!("this kernel has no {name}"))?;
-    let section = symbol.section_index().context("a symbol of no section")?;
+    let section = symbol
+        .section_index()
+        .context("the function is in no section")?;
     let section = file.section_by_index(section)?;
-    let (start, _) = section.file_range().context("a section of no bytes")?;
+    let (start, _) = section
+        .file_range()
+        .context("the function's section has no bytes in the file")?;
     let code = delay(rounds);
     ensure!(
         symbol.size() >= code.len() as u64,
-        "{name} has room for {} bytes",
+        "{name} has {} bytes, too few for the loop",
         symbol.size()
     );
     let at = usize::try_from(start + (symbol.address() - section.address()))?;
     let mut slow = vmlinux.to_vec();
     slow.get_mut(at..at + code.len())
-        .context("a function behind the file")?
+        .context("the function is beyond the end of the file")?
         .copy_from_slice(&code);
     Ok(slow)
 }

@@ -1,12 +1,12 @@
-//! A console on a terminal, in the lab, its runner in a jail: keys go through, its size arrives, and it is left as it
-//! was, however the run ends.
+//! A console on a terminal, in the lab, with the runner in a jail: keys and the terminal's size reach the guest, and the
+//! terminal is restored, however the run ends.
 
 use anyhow::Result;
 
 use super::check::{Check, Context};
 use super::inside::{self, BUSYBOX, RUNNER};
 
-/// In the guest. A size arrives after the signal that says so, and any time after: the guest looks until it has.
+/// In the guest. A new size may arrive any time after its signal, so the guest polls for it.
 const SCRIPT: &str = r#"stty -echo; echo ready $(stty size); read line; echo "heard $line"
 until [ "$(stty size)" = "40 120" ]; do :; done; echo resized; read line; exit 7"#;
 

@@ -1,12 +1,12 @@
-//! Checks done by tools: formatting, lints, unit tests, the agreement of C and Rust on the trace's layout, and fuzzing of
-//! its readers.
+//! Checks done by tools: formatting, lints, unit tests, the agreement of C and Rust on the kernel's structures, and fuzzing
+//! of what reads untrusted input.
 
 use anyhow::{Result, ensure};
 
 use super::check::{Check, Context};
 use super::command::Run;
 
-/// From a cold start, cargo compiles every dependency.
+/// Time limit in seconds: from a cold start, cargo compiles every dependency.
 const TIMEOUT: u64 = 1200;
 
 /// The rows.
@@ -19,7 +19,8 @@ pub(crate) fn checks() -> Vec<Check> {
         }),
         Check::new("cargo/test", |context| cargo(context, &["test", "--quiet"])),
         Check::new("abi/header", |context| {
-            Run::xtask(["bindings", "--check"])?
+            let check = ["bindings", "--check"].into_iter();
+            Run::xtask(check.chain(context.source.arguments()))?
                 .timeout(TIMEOUT)
                 .run(context)?
                 .ended_with(0)?;

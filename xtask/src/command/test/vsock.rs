@@ -50,8 +50,8 @@ fn on_host(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The runner's sockets are the lab's, and so both ends are there; the second time its runner is in a jail, where it has to
-/// be nobody's to connect and to remove.
+/// Both ends run in the lab, where the runner's sockets are. The second runner is in a jail, where it is the user nobody and
+/// must still be able to connect to sockets and to remove them.
 fn in_lab(context: &Context<'_>) -> Result<()> {
     let talk = format!("talk /lab/vsock {IN_LAB} {RUNNER} --vsock uds=/lab/vsock -- {PEER} echo");
     inside::peer(context, talk.split(' '))?;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use jiffy::report::Kind;
-use jiffy::trace::raw::{How, StampKind, Trace};
+use jiffy::report::Outcome;
+use jiffy::trace::raw::{How, Trace};
 use serde::{Deserialize, Serialize};
 
+use super::clock::Clock;
 use super::names::Names;
-use super::phases::{self, Ruler};
+use super::phases::{self, Ruler, Source};
 use crate::base::stats::whole;
 
 /// A summary of traces. Times and counts are means per run; samples are totals of all runs.
@@ -15,10 +16,10 @@ use crate::base::stats::whole;
 pub(crate) struct Analysis {
     /// Always 1.
     pub(crate) schema: u32,
-    /// `tsc`, `lab` or `emulated`.
-    pub(crate) clock: String,
+    /// Of all times.
+    pub(crate) clock: Clock,
     /// How the first run ended.
-    pub(crate) outcome: String,
+    pub(crate) outcome: Outcome,
     /// Why it failed, if it did.
     #[serde(default)]
     pub(crate) diagnosis: Vec<String>,
@@ -32,8 +33,8 @@ pub(crate) struct Analysis {
     pub(crate) samples: Samples,
     /// Time of samples whose function has no name.
     pub(crate) unattributed_us: f64,
-    /// Where the phases come from: `stamps` or `samples`.
-    pub(crate) phases_by: String,
+    /// Where the phases come from.
+    pub(crate) phases_by: Source,
     /// In order of time; they add up to `total_us`.
     pub(crate) phases: Vec<PhaseSum>,
     /// The longest first.
@@ -121,16 +122,13 @@ impl Analysis {
         let runs = traces.len();
         let mut analysis = Analysis {
             schema: 1,
-            clock: clock(first.report.kvm.kind).to_owned(),
-            outcome: serde_json::to_value(first.report.outcome)
-                .ok()
-                .and_then(|value| value.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            clock: first.report.kvm.kind.into(),
+            outcome: first.report.outcome,
             diagnosis: first.report.diagnosis.clone(),
             runs,
             guest_instructions: whole(mean(traces, |trace| trace.report.guest_instructions as f64)),
             pages_touched: whole(mean(traces, |trace| trace.report.pages_touched as f64)),
-            phases_by: phases_by(first).to_owned(),
+            phases_by: Source::of(first),
             exits: exits(traces),
             ..Analysis::default()
         };
@@ -178,7 +176,7 @@ impl Analysis {
                 let (us, instructions, exits) = sums.remove(&name).unwrap_or_default();
                 PhaseSum {
                     us: us.iter().sum::<f64>() / runs,
-                    noise_us: noise(&us, traces.len(), period, self.phases_by == "stamps"),
+                    noise_us: noise(&us, traces.len(), period, self.phases_by == Source::Stamps),
                     instructions: whole(instructions / runs),
                     exits: whole(exits / runs),
                     name,
@@ -246,26 +244,6 @@ fn noise(us: &[f64], runs: usize, period: f64, stamps: bool) -> f64 {
     let missing = (runs - us.len()) as f64 * mean * mean;
     let squares: f64 = us.iter().map(|us| (us - mean).powi(2)).sum::<f64>() + missing;
     (squares / (runs - 1) as f64 / runs as f64).sqrt()
-}
-
-fn clock(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Hardware => "tsc",
-        Kind::Lab => "lab",
-        Kind::Software => "emulated",
-    }
-}
-
-fn phases_by(trace: &Trace) -> &'static str {
-    if trace
-        .stamps
-        .iter()
-        .any(|stamp| stamp.kind == StampKind::Mark)
-    {
-        "stamps"
-    } else {
-        "samples"
-    }
 }
 
 fn mean(traces: &[Trace], value: impl Fn(&Trace) -> f64) -> f64 {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::analysis::Analysis;
-use super::table::unit;
 
 /// Lines of each list.
 const TOP: usize = 20;
@@ -50,7 +49,7 @@ pub(crate) fn render(before: &Analysis, after: &Analysis) -> String {
 }
 
 fn write(before: &Analysis, after: &Analysis, out: &mut String) -> std::fmt::Result {
-    let unit = unit(&after.clock);
+    let unit = after.clock.unit();
     writeln!(
         out,
         "{:.3} -> {:.3} {unit} ({:+.3}); {} -> {} instructions; {} -> {} pages",
@@ -66,7 +65,8 @@ fn write(before: &Analysis, after: &Analysis, out: &mut String) -> std::fmt::Res
         writeln!(
             out,
             "The clocks differ ({} and {}): these times do not compare.",
-            before.clock, after.clock
+            before.clock.name(),
+            after.clock.name()
         )?;
     }
     list(

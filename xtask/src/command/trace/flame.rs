@@ -8,7 +8,6 @@ use jiffy::trace::raw::Trace;
 
 use super::analysis::Analysis;
 use super::names::Names;
-use super::table::unit;
 
 /// Frames narrower than this, in per cent of the whole, are left out; they would be about a pixel.
 const MIN_WIDTH: f64 = 0.1;
@@ -24,7 +23,7 @@ pub(crate) fn render(traces: &[Trace], names: &Names, analysis: &Analysis) -> Re
     options.title = format!(
         "Boot: {:.2} {}, {} samples of {} run(s)",
         analysis.total_us / 1e3,
-        unit(&analysis.clock),
+        analysis.clock.unit(),
         analysis.samples.total,
         analysis.runs
     );

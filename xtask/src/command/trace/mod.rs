@@ -2,6 +2,7 @@
 
 mod analysis;
 mod boot_text;
+mod clock;
 mod diff;
 mod flame;
 mod names;

@@ -2,6 +2,7 @@
 //! by the functions that samples show below `start_kernel`.
 
 use jiffy::trace::raw::{Sample, Stamp, StampKind, Trace};
+use serde::{Deserialize, Serialize};
 
 use super::names::{Frame, Names};
 
@@ -27,6 +28,29 @@ const STEPS: [&str; 11] = [
     "ret_from_fork",
     "ret_from_fork_asm",
 ];
+
+/// What divides a run into phases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Source {
+    /// The kernel's own time stamps.
+    Stamps,
+    /// The functions that were sampled.
+    #[default]
+    Samples,
+}
+
+impl Source {
+    /// What a trace offers.
+    pub(crate) fn of(trace: &Trace) -> Self {
+        let mark = |stamp: &Stamp| stamp.kind == StampKind::Mark;
+        if trace.stamps.iter().any(mark) {
+            Self::Stamps
+        } else {
+            Self::Samples
+        }
+    }
+}
 
 /// A stretch of time, or several of one name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,14 +139,9 @@ impl<'a> Ruler<'a> {
 /// The phases of a run, in order; their microseconds add up to [`Ruler::ran`] of its end.
 pub(crate) fn of(trace: &Trace, names: &Names, ruler: &Ruler<'_>) -> Vec<Phase> {
     let kernel_end = trace.ready.unwrap_or(trace.ended);
-    let mut phases = if trace
-        .stamps
-        .iter()
-        .any(|stamp| stamp.kind == StampKind::Mark)
-    {
-        by_stamps(&trace.stamps, kernel_end, ruler)
-    } else {
-        by_samples(trace, kernel_end, names, ruler)
+    let mut phases = match Source::of(trace) {
+        Source::Stamps => by_stamps(&trace.stamps, kernel_end, ruler),
+        Source::Samples => by_samples(trace, kernel_end, names, ruler),
     };
     if let Some(ready) = trace.ready {
         let started = trace.started.unwrap_or(trace.ended);

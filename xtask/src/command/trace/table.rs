@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use super::analysis::Analysis;
+use super::clock::Clock;
+use super::phases::Source;
 
 /// Lines of each list.
 const TOP: usize = 20;
@@ -16,20 +18,20 @@ pub(crate) fn render(analysis: &Analysis) -> String {
 }
 
 fn write(analysis: &Analysis, out: &mut String) -> std::fmt::Result {
-    let unit = unit(&analysis.clock);
+    let unit = analysis.clock.unit();
     let samples = &analysis.samples;
     let total = samples.total.max(1) as f64;
     writeln!(
         out,
         "{}: {:.2} {unit} from the first instruction to the end, {} run(s)",
-        analysis.outcome,
+        analysis.outcome.name(),
         analysis.total_us / 1e3,
         analysis.runs
     )?;
     for line in &analysis.diagnosis {
         writeln!(out, "  {line}")?;
     }
-    if analysis.clock == "emulated" {
+    if analysis.clock == Clock::Emulated {
         writeln!(
             out,
             "KVM emulates the kernel here, so the times are not real boot times; compare instructions."
@@ -81,19 +83,10 @@ fn counted(instructions: u64) -> String {
     }
 }
 
-/// The name of a clock's milliseconds.
-pub(crate) fn unit(clock: &str) -> &'static str {
-    match clock {
-        "lab" => "lab ms",
-        "emulated" => "emul. ms",
-        _ => "ms",
-    }
-}
-
 fn phases(analysis: &Analysis, unit: &str, out: &mut String) -> std::fmt::Result {
-    let by = match analysis.phases_by.as_str() {
-        "stamps" => "by the kernel's stamps",
-        _ => "by samples: this kernel has no BOOT_TRACE",
+    let by = match analysis.phases_by {
+        Source::Stamps => "by the kernel's stamps",
+        Source::Samples => "by samples: this kernel has no BOOT_TRACE",
     };
     writeln!(
         out,

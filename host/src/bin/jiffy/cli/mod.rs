@@ -13,7 +13,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What was asked for.
+/// The command to run.
 pub(crate) enum Command {
     /// Boot.
     Run(Box<Run>),
@@ -154,7 +154,7 @@ fn device(run: &mut Run, options: &mut Options, name: &str) -> Result<(), lexopt
             run.devices.push(Spec::Disk(disk));
         }
         "root" => {
-            // The guest's first disk is the first that the kernel is told of.
+            // Linux names the first disk that it finds /dev/vda, so the root comes first.
             let disk = options.os_value("root", Disk::parse)?;
             run.devices.insert(0, Spec::Disk(disk));
             if mem::replace(&mut run.root, true) {

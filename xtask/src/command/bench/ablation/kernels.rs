@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::plan::{FILE, Plan, Variant};
+use super::plan::{FILE, Plan};
+use super::variant::Variant;
 use crate::base::cache::Cache;
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
@@ -92,7 +93,7 @@ impl<'a> Kernels<'a> {
         let mut config = self.config.clone();
         config.loosen();
         config.add_text(FILE, &variant.name, &variant.config)?;
-        let clang = variant.is_of_llvm();
+        let clang = variant.uses_clang();
         let compiler = if clang {
             compile::compiler(compile::LLVM)?
         } else {

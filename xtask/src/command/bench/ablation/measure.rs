@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
+use jiffy::report::Outcome;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::{MEMORY, Variant};
+use super::variant::{MEMORY, Variant};
 use crate::base::cache::Cache;
 use crate::base::layout::Layout;
 use crate::base::stats::{percentile, whole};
@@ -161,8 +162,8 @@ fn outcome(said: &str, status: u8) -> String {
     let outcome = runs
         .iter()
         .chain([&report])
-        .filter_map(|run| run["outcome"].as_str())
-        .find(|outcome| *outcome != "ready");
+        .filter_map(|run| Outcome::deserialize(&run["outcome"]).ok())
+        .find(|outcome| *outcome != Outcome::Ready);
     outcome.map_or_else(
         || format!("the runner's exit status is {status}"),
         |outcome| format!("not ready: {outcome}"),
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(outcome(runs, 125), "not ready: panicked");
         assert_eq!(
             outcome(r#"{"outcome": "timed-out"}"#, 124),
-            "not ready: timed-out"
+            "not ready: timed out"
         );
         assert_eq!(outcome("", 125), "the runner's exit status is 125");
     }

@@ -5,6 +5,7 @@ mod measure;
 mod plan;
 mod row;
 mod table;
+mod variant;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,8 +18,9 @@ use serde::Serialize;
 
 use self::kernels::Kernels;
 use self::measure::{Bench, Figures};
-use self::plan::{MEMORY, Plan, Variant};
+use self::plan::Plan;
 use self::row::{Change, Row};
+use self::variant::{MEMORY, Variant};
 use crate::base::cache::Cache;
 use crate::base::failure::usage;
 use crate::base::files::write;
@@ -62,7 +64,7 @@ pub(super) fn run(layout: &Layout, options: &BenchOptions) -> Result<()> {
     needs.extend(
         plan.variants
             .iter()
-            .any(Variant::is_of_llvm)
+            .any(Variant::uses_clang)
             .then_some(Need::Llvm),
     );
     install::ensure(&ui, &needs, &[], options.build.install)?;
@@ -191,7 +193,7 @@ impl Suite<'_> {
     }
 
     fn figures(&self, variant: &Variant, row: &mut Row) -> Result<Figures> {
-        if variant.is_of_the_boot() {
+        if variant.boots_complete_kernel() {
             return self.bench.measure(&self.vmlinux, variant);
         }
         let made = self

@@ -6,67 +6,15 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use jiffy::boot::{MemorySize, Pages};
+use jiffy::boot::Pages;
 use serde::Deserialize;
 
+use super::variant::{Group, Variant};
 use crate::base::failure::usage;
 use crate::kernel::series::{Companions, Series};
 
-/// The file, below kernel-patches.
+/// The file that describes variants, below kernel-patches.
 pub(super) const FILE: &str = "ablation.toml";
-
-/// Guest memory of variants that do not say otherwise.
-pub(super) const MEMORY: &str = "128M";
-
-/// A kernel or a boot to compare with the complete kernel.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Variant {
-    /// For `--only` and the table.
-    pub(super) name: String,
-    /// One line.
-    pub(super) what: String,
-    /// Numbers of the patches to take out.
-    #[serde(default)]
-    pub(super) without: BTreeSet<String>,
-    /// Lines of a .config that replace the profile's settings.
-    #[serde(default)]
-    pub(super) config: String,
-    /// Make's variables.
-    #[serde(default)]
-    pub(super) make: Vec<String>,
-    /// For the runner's `--cmdline`.
-    #[serde(default)]
-    pub(super) cmdline: String,
-    /// For the runner's `--pages`.
-    pub(super) pages: Option<String>,
-    #[serde(default = "usual", rename = "memory")]
-    memory: String,
-    /// What it is one of.
-    #[serde(skip)]
-    group: Group,
-}
-
-/// What `--only` can ask for together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Group {
-    Topics,
-    Patches,
-    #[default]
-    Tricks,
-}
-
-impl Group {
-    const ALL: [Self; 3] = [Self::Topics, Self::Patches, Self::Tricks];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Topics => "topics",
-            Self::Patches => "patches",
-            Self::Tricks => "tricks",
-        }
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,73 +29,12 @@ struct File {
     trick: Vec<Variant>,
 }
 
-/// All variants.
+/// All variants to measure.
 pub(super) struct Plan {
     /// In the order in which they are measured.
     pub(super) variants: Vec<Variant>,
     /// Which patches go together.
     pub(super) companions: Companions,
-}
-
-fn usual() -> String {
-    MEMORY.to_owned()
-}
-
-impl Variant {
-    /// The complete kernel with this memory.
-    pub(super) fn base(memory: &str) -> Self {
-        let name = if memory == MEMORY {
-            "nothing".to_owned()
-        } else {
-            format!("nothing, {memory}")
-        };
-        Self {
-            name,
-            what: "all patches, the profile as it is".to_owned(),
-            without: BTreeSet::new(),
-            config: String::new(),
-            make: Vec::new(),
-            cmdline: String::new(),
-            pages: None,
-            memory: memory.to_owned(),
-            group: Group::default(),
-        }
-    }
-
-    /// The boot without patches.
-    fn of_patches(name: &str, what: String, without: BTreeSet<String>, group: Group) -> Self {
-        Self {
-            name: name.to_owned(),
-            what,
-            without,
-            group,
-            ..Self::base(MEMORY)
-        }
-    }
-
-    /// Guest memory, as `--memory` takes it.
-    pub(super) fn memory(&self) -> &str {
-        &self.memory
-    }
-
-    /// Guest memory in MiB.
-    pub(super) fn memory_mib(&self) -> Result<u64> {
-        let size: MemorySize = self
-            .memory
-            .parse()
-            .map_err(|error| usage(format!("memory: {error}")))?;
-        Ok(size.mib())
-    }
-
-    /// Whether its kernel is the complete one.
-    pub(super) fn is_of_the_boot(&self) -> bool {
-        self.without.is_empty() && self.config.is_empty() && self.make.is_empty()
-    }
-
-    /// Whether its kernel is built with clang.
-    pub(super) fn is_of_llvm(&self) -> bool {
-        self.make.iter().any(|word| word.starts_with("LLVM="))
-    }
 }
 
 impl Plan {
@@ -193,7 +80,7 @@ impl Plan {
             }
             ensure!(
                 names.insert(&variant.name),
-                "{} is there twice",
+                "two variants are named {}",
                 variant.name
             );
         }
@@ -236,14 +123,17 @@ fn topics(named: &BTreeMap<String, [String; 2]>, series: &Series) -> Result<Vec<
             .collect();
         ensure!(
             of.contains(first.as_str()) && of.contains(last.as_str()),
-            "topic {name}: {first} to {last} are not there, or in another topic"
+            "topic {name}: {first} and {last} must be in the series, and in no other topic"
         );
         let what = format!("{first} to {last}");
         let without = of.iter().map(|&number| number.to_owned()).collect();
         left.retain(|number| !of.contains(number));
         variants.push(Variant::of_patches(name, what, without, Group::Topics));
     }
-    ensure!(named.is_empty() || left.is_empty(), "in no topic: {left:?}");
+    ensure!(
+        named.is_empty() || left.is_empty(),
+        "these patches are in no topic: {left:?}"
+    );
     variants.sort_by(|one, other| one.without.cmp(&other.without));
     Ok(variants)
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::measure::Figures;
-use super::plan::Variant;
+use super::variant::Variant;
 
 /// How much a variant's figures differ from those of the complete kernel. Named as the figures are.
 #[derive(Clone, Debug, PartialEq, Serialize)]

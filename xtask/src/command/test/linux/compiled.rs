@@ -1,5 +1,4 @@
-//! 7 and 11: builds of the patched tree for the test alone: a 32-bit kernel, and with more warnings the files that the
-//! series touches.
+//! Builds of the patched tree for tests only: a 32-bit kernel, and the files that the series touches, with more warnings.
 
 use anyhow::Result;
 
@@ -12,7 +11,7 @@ use crate::kernel::series::Series;
 use crate::kernel::source;
 use crate::kernel::tree::{self, Tree};
 
-/// Enough to compile a small kernel or a hundred files on a slow machine.
+/// Time limit in seconds: enough to compile a small kernel or a hundred files on a slow machine.
 const SECONDS: u64 = 1200;
 
 /// The rows.
@@ -20,7 +19,7 @@ pub(super) fn checks() -> Vec<Check> {
     vec![
         Check::new("linux/i386", |context| script(context, "ci/i386")),
         Check::new("linux/warnings", |context| {
-            // It is configured as that kernel.
+            // The script takes the configuration of that kernel.
             guests::vmlinux(context, "default")?;
             script(context, "ci/warnings")
         })

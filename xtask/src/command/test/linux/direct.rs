@@ -1,5 +1,5 @@
-//! Guests in QEMU's microvm without KVM, whose PID 1 is `ci/guest`: for machines that start again, and for several processors at
-//! the same time.
+//! Guests in QEMU's microvm without KVM, whose PID 1 is `ci/guest`: for machines that reboot, and for several processors that
+//! run in parallel.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::guest::{payload, userland};
 use crate::machine::qemu::Ended;
 use crate::machine::qemu::microvm::Microvm;
 
-/// Its clock keeps bytes over a reset.
+/// It has an RTC, whose memory survives a reset: there the guest counts its boots.
 const MICROVM: &str = "isa-serial=on,rtc=on,accel=tcg,acpi=off";
 
 /// What to run.

@@ -12,13 +12,14 @@ use crate::command::test::check::{Check, Context};
 use crate::command::test::guests::{Kernel, guest, number};
 use crate::command::test::same::{LOADED_MEMORY, lines};
 
-/// Most of a guest's memory is free when its first program starts: all but what the kernel keeps for itself.
+/// The least share of a guest's memory that must be free when its first program starts.
 const FREE: f64 = 0.95;
 
-/// A program computes for so long without a pause, in milliseconds of the lab.
+/// How long a program computes without a pause, in lab milliseconds.
 const BUSY_MS: &str = "1000";
 
-/// What an unpatched kernel has with 4 GiB, less a tenth: /proc/sys's path, which of the numbers there, and the number.
+/// The least values with 4 GiB, a tenth below those of an unpatched kernel: a path below /proc/sys, the index of the number
+/// there, and the number.
 const LIMITS: [(&str, usize, f64); 8] = [
     ("fs/file-max", 0, 360_000.0),
     ("net/ipv4/tcp_mem", 2, 84_000.0),
@@ -47,7 +48,7 @@ pub(crate) fn checks() -> Vec<Check> {
     checks
 }
 
-/// 1: limits are computed from all memory, and can be reached.
+/// Limits are computed from all memory, and can be reached.
 fn limits(context: &Context<'_>) -> Result<()> {
     let memory = ["--memory", LOADED_MEMORY];
     let said = guest(context, Kernel::Ours, &memory, &["snapshot", "sysctl"])?;
@@ -60,7 +61,7 @@ fn limits(context: &Context<'_>) -> Result<()> {
         let word = value.trim_end_matches('|').split(' ').nth(at);
         let is: f64 = word.unwrap_or_default().parse()?;
         if is < least {
-            low.push(format!("{path} is {is}, of {least}"));
+            low.push(format!("{path} is {is}, below {least}"));
         }
     }
     let said = guest(context, Kernel::Ours, &memory, &["load"])?;
@@ -73,7 +74,7 @@ fn limits(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 2: pages are free whether their struct pages are there yet or not.
+/// Pages count as free even before their struct pages are initialised.
 fn free(context: &Context<'_>) -> Result<()> {
     for memory in ["4G", "16G"] {
         let test = ["busy", "0"];
@@ -101,7 +102,7 @@ fn is_free(said: &str, memory: &str) -> Result<()> {
     Ok(())
 }
 
-/// 4: most page blocks are movable, as all are until something else is allocated in one.
+/// Most page blocks are movable, as each one is until something unmovable is allocated in it.
 fn page_blocks(context: &Context<'_>) -> Result<()> {
     let memory = ["--memory", "1G"];
     let said = guest(context, Kernel::Ours, &memory, &["snapshot", "memory"])?;
@@ -113,11 +114,14 @@ fn page_blocks(context: &Context<'_>) -> Result<()> {
         .filter_map(|word| word.parse().ok())
         .collect();
     let (all, movable): (f64, f64) = (counts.iter().sum(), counts[1]);
-    ensure!(movable >= all * FREE, "{movable} of {all}: {blocks}");
+    ensure!(
+        movable >= all * FREE,
+        "only {movable} of {all} page blocks are movable: {blocks}"
+    );
     Ok(())
 }
 
-/// 3: a machine that reboots with its old memory contents.
+/// A machine that reboots with its old memory contents.
 fn resets(context: &Context<'_>) -> Result<()> {
     const BOOTS: usize = 15;
     let ran = Direct {
@@ -135,7 +139,8 @@ fn resets(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 6: whoever asks first, and PID 1 by how it may be scheduled, is told of every processor.
+/// The first program to ask is told of every processor, by its affinity and by /sys, and processors can go offline and come
+/// back.
 fn processors(context: &Context<'_>) -> Result<()> {
     for row in ["affinity", "online", "go-and-come"] {
         let ran = Direct {
@@ -150,7 +155,7 @@ fn processors(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 9: everybody who looks up a name at the same time gets the same answer.
+/// All processes that look up a name in /sys at the same time get the same answer.
 fn sysfs(context: &Context<'_>) -> Result<()> {
     for _ in 0..3 {
         let ran = Direct {
@@ -165,7 +170,7 @@ fn sysfs(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// 10: QEMU without KVM, on a host whose processors are all busy.
+/// Timers work in QEMU without KVM on a host whose processors are all busy.
 fn timer(context: &Context<'_>) -> Result<()> {
     let load = Load::start();
     for _ in 0..6 {

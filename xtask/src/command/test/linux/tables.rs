@@ -1,4 +1,4 @@
-//! 8: what a kernel calls by walking over a table of its image is a function, each time.
+//! Tables of functions in the kernel's image, which it calls one after the other: each entry is a function.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,16 +11,16 @@ use crate::base::cache::Cache;
 use crate::command::test::check::{Check, Context};
 use crate::command::test::guests;
 
-/// What the linker calls a table's ends.
+/// Prefixes of the symbols at a table's start and end.
 const ENDS: [&str; 2] = ["__start_", "__stop_"];
 
-/// The linker's script for data of every architecture.
+/// The part of the linker script that all architectures share.
 const SCRIPT: &str = "include/asm-generic/vmlinux.lds.h";
 
-/// What the tables of functions that the series adds are called by.
+/// Suffix of the names of the function tables that the series adds.
 const TABLES: &str = "_initcalls";
 
-/// An entry's, in bytes.
+/// Size of an entry, in bytes.
 const SIZE: u64 = 8;
 
 /// The rows.
@@ -34,7 +34,7 @@ pub(super) fn checks() -> Vec<Check> {
     checks
 }
 
-/// What is in front of a table depends on the configuration, and may end anywhere: the linker is told to align it.
+/// What precedes a table depends on the configuration and may end at any address, so the linker script must align the table.
 fn aligned(context: &Context<'_>) -> Result<()> {
     let tree = patched(context, &Cache::open()?)?;
     let script = tree.path().join(SCRIPT);
@@ -66,7 +66,7 @@ fn tables(context: &Context<'_>, profile: &str) -> Result<()> {
     Ok(())
 }
 
-/// Checks each table; how many there are.
+/// Checks each table, and returns how many there are.
 fn check(image: &[u8]) -> Result<usize> {
     let file = object::File::parse(image).context("reading the kernel")?;
     let symbols = || file.symbols();
@@ -94,7 +94,7 @@ fn check(image: &[u8]) -> Result<usize> {
             let entry = word(&file, at).with_context(|| format!("{table} is in no section"))?;
             ensure!(
                 functions.contains(&entry),
-                "the entry of {table} at {at:#x} is {entry:#x}, which is no function"
+                "the entry of {table} at {at:#x} is {entry:#x}, which is not a function"
             );
         }
         found += 1;

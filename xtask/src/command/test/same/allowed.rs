@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::difference::Difference;
 use crate::base::layout::Layout;
 
-/// From the repository's root: a path or the name of a measurement, `*` for the rest of it; blanks; the reason.
+/// Path from the repository's root. Each line is a path or the name of a measurement, which may end in `*`, then blanks and the
+/// reason.
 const FILE: &str = "ci/same-as-linux.allow";
 
 /// How many differences are shown. The others are only counted.

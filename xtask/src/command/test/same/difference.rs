@@ -6,7 +6,7 @@ use std::fmt;
 pub(crate) struct Difference {
     /// The path, or the name of a measurement.
     pub(crate) path: String,
-    /// With which memory, when, and what each kernel says.
+    /// The guest's memory, the time, and what each kernel says.
     pub(crate) what: String,
 }
 

@@ -26,7 +26,7 @@ const BY_NATURE: [&str; 16] = [
     "/sys/kernel/vmcoreinfo",
 ];
 
-/// What is sized by memory, of which a kernel of another size leaves a little more or less.
+/// Values computed from free memory, which differs a little between kernels of different sizes.
 const SIZED: [&str; 16] = [
     "/proc/sys/fs/epoll/max_user_watches",
     "/proc/sys/fs/file-max",
@@ -58,13 +58,13 @@ pub(super) enum Kind {
     Exact,
     /// Numbers within a share and the noise.
     Sized,
-    /// A number of so many KiB each, within the noise.
+    /// A number of units of this many KiB, within the noise.
     Memory(f64),
     /// Not compared.
     ByNature,
 }
 
-/// A path, behind which a figure of several has a name; what the kernel tells there; and how that is compared.
+/// A path, with the figure's name appended if the file has several; the value; and how it is compared.
 pub(super) type Figure = (String, String, Kind);
 
 /// The figures of a file.
@@ -117,7 +117,7 @@ fn meminfo(path: &str, value: &str) -> Vec<Figure> {
         .collect()
 }
 
-/// `name number`; those of events are counters.
+/// Lines of `name number`: all but those of `nr_` count events.
 fn vmstat(path: &str, value: &str) -> Vec<Figure> {
     let lines = value.split('|').filter_map(|line| line.split_once(' '));
     lines
@@ -132,8 +132,8 @@ fn vmstat(path: &str, value: &str) -> Vec<Figure> {
         .collect()
 }
 
-/// Figures of all zones together, since which zones there are is a matter of configuration: their sums, but for the largest
-/// of what a processor sets aside.
+/// Figures of all zones together, since the configuration decides which zones there are: their sums, but the largest of per-CPU
+/// figures.
 #[derive(Default)]
 struct Zones(BTreeMap<String, (f64, Kind)>);
 
@@ -155,7 +155,7 @@ impl Zones {
     }
 }
 
-/// Lines of a name and a number below `Node 0, zone Name`; pages, but for what sets their bounds.
+/// Lines of `name number` below `Node 0, zone Name`: numbers of pages, and watermarks.
 fn zoneinfo(path: &str, value: &str) -> Vec<Figure> {
     const BOUNDS: [&str; 8] = [
         "boost",
@@ -208,7 +208,7 @@ fn buddyinfo(path: &str, value: &str) -> Result<Vec<Figure>> {
     Ok(zones.figures(path))
 }
 
-/// The zone of each line that is a zone's, and what follows.
+/// For each line about a zone, its name and the rest of the line.
 fn zone_lines(value: &str) -> impl Iterator<Item = (&str, &str)> {
     let lines = value.split('|').filter(|line| line.starts_with("Node"));
     lines.filter_map(|line| line.split_once("zone")?.1.trim().split_once([' ', ',']))
@@ -223,7 +223,10 @@ fn pagetypeinfo(path: &str, value: &str) -> Result<Vec<Figure>> {
     let mut zones = Zones::default();
     for (_, rest) in zone_lines(value) {
         if let Some(rest) = rest.trim().strip_prefix("type") {
-            let (kind, numbers) = rest.trim().split_once(' ').context("a type of no blocks")?;
+            let (kind, numbers) = rest
+                .trim()
+                .split_once(' ')
+                .context("a type without blocks")?;
             let name = format!("free {kind}");
             zones.add(&name, by_order(numbers)?, Kind::Memory(PAGE_KIB));
         } else {
@@ -236,7 +239,7 @@ fn pagetypeinfo(path: &str, value: &str) -> Result<Vec<Figure>> {
     Ok(zones.figures(path))
 }
 
-/// Columns, of which the first is a name.
+/// Columns; the first is the name.
 fn limits(path: &str, value: &str) -> Vec<Figure> {
     const NAME: usize = 26;
     let lines = value

@@ -17,7 +17,7 @@ use crate::command::test::guests::{Kernel, guest};
 
 pub(crate) use self::times::{LOADED_MEMORY, lines};
 
-/// What both kernels are asked, with how much memory: at once, and again after a second.
+/// The guest's memory, and the parts of `guest snapshot` to compare: at once, and some again after a second.
 const SNAPSHOTS: [(&str, &str); 2] = [
     (
         "128M",

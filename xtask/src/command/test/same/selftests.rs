@@ -19,13 +19,13 @@ use crate::kernel::{source, tree};
 /// The script that builds them.
 const SCRIPT: &str = "ci/selftests";
 
-/// How `ci/same-as-linux.allow` names one.
+/// Prefix of a selftest's name in `ci/same-as-linux.allow`.
 pub(super) const PREFIX: &str = "selftests/";
 
-/// Memory for the programs and their work.
+/// Memory of the guest: for the programs and their work.
 const MEMORY: &str = "1G";
 
-/// Compiling them.
+/// Time limit for compiling them, in seconds.
 const SECONDS: u64 = 1200;
 
 /// The least number of programs for the test to mean anything.

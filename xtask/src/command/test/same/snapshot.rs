@@ -8,14 +8,14 @@ use super::difference::Difference;
 use super::figures::{Kind, figures};
 use crate::command::test::guests::number;
 
-/// By how much those may differ beside the noise of memory itself.
+/// How much values computed from memory may differ in addition to the noise, as a share.
 const SHARE: f64 = 0.02;
 
-/// By how many KiB counts of memory may: the holes of an image, files of sysfs that nobody has looked at, and what is allocated
-/// for a moment.
+/// How many KiB counts of memory may differ: by holes in the image, sysfs files that nobody has looked at yet, and short-lived
+/// allocations.
 const NOISE_KIB: f64 = 8192.0;
 
-/// By which share of all memory they may, if that is more.
+/// The same as a share of all memory, if that is more.
 const NOISE_SHARE: f64 = 0.01;
 
 /// A file's mode and content, or one figure of a file.
@@ -63,7 +63,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The differences to another kernel's snapshot; both had `memory`.
+    /// The differences from another kernel's snapshot, taken with the same `memory`.
     pub(crate) fn differences(&self, other: &Self, memory: &str) -> Vec<Difference> {
         let mut keys: Vec<_> = self.values.keys().chain(other.values.keys()).collect();
         keys.sort();
@@ -76,8 +76,8 @@ impl Snapshot {
                     Some(what) => what,
                     None => continue,
                 },
-                (Some(_), None) => "is there, and without the series is not".to_owned(),
-                _ => "is not there, and without the series is".to_owned(),
+                (Some(_), None) => "exists, but does not without the series".to_owned(),
+                _ => "does not exist, but does without the series".to_owned(),
             };
             let (pass, path) = key;
             let when = if pass == "1" {
@@ -113,7 +113,7 @@ impl Snapshot {
     }
 }
 
-/// Whether two texts are the same but for numbers, and those as close as `noise` of the larger one says.
+/// Whether two texts differ only in numbers, and each pair of numbers by at most `noise` of the larger one.
 fn close(ours: &str, theirs: &str, noise: impl Fn(f64) -> f64) -> bool {
     let (ours, theirs) = (ours.split([' ', '|']), theirs.split([' ', '|']));
     let (ours, theirs): (Vec<_>, Vec<_>) = (ours.collect(), theirs.collect());
@@ -179,7 +179,7 @@ mod tests {
                 "/proc/self/limits/Max processes: 1M, at first: \"60 1000 processes\" instead of \"1000 1000 processes\"",
                 "/proc/sys/fs/file-max: 1M, at first: \"4096|\" instead of \"9000|\"",
                 "/proc/sys/fs/nr_open: 1M, at first: mode 100600 instead of 100644",
-                "/proc/sys/kernel/random/uuid: 1M, at first: is not there, and without the series is",
+                "/proc/sys/kernel/random/uuid: 1M, at first: does not exist, but does without the series",
                 "/proc/zoneinfo/free: 1M, at first: \"6\" instead of \"22500\"",
             ]
         "#]]

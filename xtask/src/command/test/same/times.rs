@@ -7,8 +7,8 @@ use super::difference::Difference;
 use crate::command::test::check::Context;
 use crate::command::test::guests::{Kernel, guest};
 
-/// The first use of each, in a guest of its own where one use gets another one ready; and how many microseconds of the lab more
-/// than without the series, and [`SLOWER`], it may take. What /proc/sys and /sys show is made when somebody looks.
+/// First uses, and how many lab microseconds longer than without the series each may take, on top of [`SLOWER`]. Uses that
+/// would prepare each other run in separate guests. The contents of /proc/sys and /sys are made at the first look.
 const FIRST: [(&str, f64); 4] = [
     ("random 100M", 5.0),
     ("socket", 10.0),
@@ -16,16 +16,16 @@ const FIRST: [(&str, f64); 4] = [
     ("sysfs", 50.0),
 ];
 
-/// Room for the largest of them.
+/// Memory for first uses: enough for the largest.
 const MEMORY: &str = "256M";
 
 /// How many times as long a first use may take.
 const SLOWER: f64 = 1.05;
 
-/// How many times as long a load may take. Pipes take 1.23 times as long with 4 GiB, for a reason that is not known yet.
+/// How many times as long a load may take. Pipes take 1.23 times as long with 4 GiB, for an unknown reason.
 const LOAD_SLOWER: f64 = 1.25;
 
-/// The loads' guests have it.
+/// Memory for the loads.
 pub(crate) const LOADED_MEMORY: &str = "4G";
 
 /// The operations that are slower or fail.

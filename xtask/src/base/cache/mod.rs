@@ -3,41 +3,38 @@
 //! ```text
 //! KIND/KEY        a complete entry. Kinds: downloads, trees, kernels, variants
 //! tmp/KIND-KEY    an entry being made, renamed to its place when it is complete
+//! tmp/scratch-PID a directory for one process
 //! locks/NAME      flock: exclusive while KIND-KEY is made, shared while it is used
 //! sums/...        SHA-256 of files seen before, by path, size and change time
 //! ```
 //! A build that is killed leaves its tmp directory but loses its lock, so the next build removes the directory.
 
+mod locks;
+mod scratch;
+
 use std::env;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
 
+use self::locks::{Locks, failed};
+use self::scratch::Scratch;
 use crate::base::digest;
 use crate::base::files::{make_dir, write};
 
 /// An open cache.
 pub(crate) struct Cache {
     root: PathBuf,
+    locks: Locks,
 }
 
 /// An entry in use, which is not removed as long as this lives.
 pub(crate) struct Entry {
     path: PathBuf,
-    temporary: bool,
     _lock: File,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if self.temporary {
-            // What cannot be removed now is removed by a later build.
-            let _ = fs::remove_dir_all(&self.path);
-        }
-    }
 }
 
 impl Entry {
@@ -61,7 +58,8 @@ impl Cache {
     }
 
     fn at(root: PathBuf) -> Result<Self> {
-        let cache = Self { root };
+        let locks = Locks::new(root.join("locks"));
+        let cache = Self { root, locks };
         for dir in ["tmp", "locks", "sums"] {
             make_dir(&cache.root.join(dir))?;
         }
@@ -78,27 +76,23 @@ impl Cache {
     ) -> Result<Entry> {
         let path = self.root.join(kind).join(key);
         let name = format!("{kind}-{key}");
-        let lock = self.lock_file(&name)?;
+        let lock = self.locks.file(&name)?;
         loop {
             // Shared, so that builds of different profiles use one source tree side by side.
-            lock.lock_shared().context(lock_failed(&name))?;
+            lock.lock_shared().context(failed(&name))?;
             if path.exists() {
                 break;
             }
-            lock.unlock().context(lock_failed(&name))?;
-            lock.lock().context(lock_failed(&name))?;
+            lock.unlock().context(failed(&name))?;
+            lock.lock().context(failed(&name))?;
             if !path.exists() {
                 self.make(kind, &name, &path, &make)?;
             }
-            lock.unlock().context(lock_failed(&name))?;
+            lock.unlock().context(failed(&name))?;
         }
         // The time of last use decides what is pruned first. A cache that cannot be stamped still works.
         let _ = File::open(&path).and_then(|dir| dir.set_modified(SystemTime::now()));
-        Ok(Entry {
-            path,
-            temporary: false,
-            _lock: lock,
-        })
+        Ok(Entry { path, _lock: lock })
     }
 
     fn make(
@@ -123,16 +117,8 @@ impl Cache {
     }
 
     /// A directory for this process alone, removed when it is dropped or, if the process is killed, by a later build.
-    pub(crate) fn scratch(&self) -> Result<Entry> {
-        let name = format!("scratch-{}", std::process::id());
-        let lock = self.lock(&name)?;
-        let path = self.root.join("tmp").join(&name);
-        make_dir(&path)?;
-        Ok(Entry {
-            path,
-            temporary: true,
-            _lock: lock,
-        })
+    pub(crate) fn scratch(&self) -> Result<Scratch> {
+        Scratch::new(&self.root.join("tmp"), &self.locks)
     }
 
     /// Whether the entry is there.
@@ -142,9 +128,7 @@ impl Cache {
 
     /// An exclusive lock of this name, held until it is dropped.
     pub(crate) fn lock(&self, name: &str) -> Result<File> {
-        let lock = self.lock_file(name)?;
-        lock.lock().context(lock_failed(name))?;
-        Ok(lock)
+        self.locks.hold(name)
     }
 
     /// Removes all but the `keep` last used entries of a kind that nobody is using.
@@ -175,36 +159,21 @@ impl Cache {
         Ok(sum)
     }
 
-    fn lock_file(&self, name: &str) -> Result<File> {
-        let path = self.root.join("locks").join(name);
-        File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))
-    }
-
+    /// Removes what killed processes have left.
     fn sweep(&self) -> Result<()> {
         for path in list(&self.root.join("tmp"))? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             self.remove_unused(&name, &path)?;
         }
-        Ok(())
+        scratch::sweep(&self.locks)
     }
 
     fn remove_unused(&self, name: &str, path: &Path) -> Result<()> {
-        let lock = self.lock_file(name)?;
-        match lock.try_lock() {
-            Ok(()) => remove(path),
-            Err(TryLockError::WouldBlock) => Ok(()),
-            Err(TryLockError::Error(error)) => Err(error).context(lock_failed(name)),
+        match self.locks.try_hold(name)? {
+            Some(_held) => remove(path),
+            None => Ok(()),
         }
     }
-}
-
-fn lock_failed(name: &str) -> String {
-    format!("locking the cache's {name}")
 }
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -285,6 +254,22 @@ mod tests {
         drop(live);
         cache.sweep().unwrap();
         assert!(list(&tmp).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_scratch_leaves_no_lock_and_a_killed_one_is_swept() {
+        let (_dir, cache) = cache();
+        let locks = || cache.locks.names("scratch-").unwrap().len();
+        let scratch = cache.scratch().unwrap();
+        make_dir(&cache.root.join("tmp/scratch-0")).unwrap();
+        drop(cache.lock("scratch-0").unwrap());
+        assert_eq!(locks(), 2);
+        cache.sweep().unwrap();
+        assert_eq!(locks(), 1);
+        assert_eq!(list(&cache.root.join("tmp")).unwrap(), [scratch.path()]);
+        drop(scratch);
+        assert_eq!(locks(), 0);
+        assert!(list(&cache.root.join("tmp")).unwrap().is_empty());
     }
 
     #[test]
