@@ -45,9 +45,9 @@ pub(super) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Whether the timeout's signal has reached this thread since the vCPU's watchdog was started.
-pub(super) fn timed_out() -> bool {
-    TIMED_OUT.get()
+/// Whether the timeout's signal has reached this thread since the last call.
+pub(super) fn take_time() -> bool {
+    TIMED_OUT.take()
 }
 
 /// Whether a sample's signal has reached this thread since the last call.

@@ -5,13 +5,19 @@ use super::timer::Timer;
 use crate::error::Result;
 use crate::report::Stop;
 use kvm_ioctls::VcpuFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How often to look whether the guest has halted for good: KVM does not tell. A boot is over before the first time.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Watches the vCPU that this thread runs, until dropped.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     _running: Running,
-    timeout: Timer,
+    /// Fires at the next look, or at the deadline if that is earlier.
+    timer: Timer,
+    deadline: Instant,
+    look: bool,
     sampling: Option<(Timer, Duration)>,
 }
 
@@ -41,10 +47,12 @@ impl Watchdog {
         };
         let watchdog = Watchdog {
             _running: running,
-            timeout: Timer::new(timeout_signal())?,
+            timer: Timer::new(timeout_signal())?,
+            deadline: Instant::now() + timeout,
+            look: false,
             sampling,
         };
-        watchdog.timeout.arm(timeout)?;
+        watchdog.timer.arm(timeout.min(LOOK))?;
         // A signal that came before this thread ran a vCPU found no `immediate_exit` to set.
         if signals::interrupted() {
             signals::set_immediate_exit(true);
@@ -56,10 +64,12 @@ impl Watchdog {
     ///
     /// # Errors
     /// [`crate::Error::System`].
-    pub(super) fn suspended(&self, work: impl FnOnce()) -> Result<()> {
-        let left = self.timeout.disarm()?;
+    pub(super) fn suspended(&mut self, work: impl FnOnce()) -> Result<()> {
+        let left = self.timer.disarm()?;
+        let began = Instant::now();
         work();
-        self.timeout.arm(left)
+        self.deadline += began.elapsed();
+        self.timer.arm(left)
     }
 
     /// Lets the vCPU run again. Call it before looking for what interrupted the vCPU, since a signal that comes in
@@ -85,11 +95,26 @@ impl Watchdog {
     }
 
     /// Why KVM_RUN was interrupted, if to stop the guest.
-    pub(super) fn stopped(&self) -> Option<Stop> {
+    ///
+    /// # Errors
+    /// [`crate::Error::System`].
+    pub(super) fn stopped(&mut self) -> Result<Option<Stop>> {
         if signals::interrupted() {
-            Some(Stop::Interrupted)
-        } else {
-            signals::timed_out().then_some(Stop::TimedOut)
+            return Ok(Some(Stop::Interrupted));
         }
+        if !signals::take_time() {
+            return Ok(None);
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Some(Stop::TimedOut));
+        }
+        self.look = true;
+        self.timer.arm(left.min(LOOK)).map(|()| None)
+    }
+
+    /// Whether it is time to look if the guest has halted.
+    pub(super) fn take_look(&mut self) -> bool {
+        std::mem::take(&mut self.look)
     }
 }

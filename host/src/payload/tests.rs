@@ -3,7 +3,7 @@
 use super::program;
 use super::search::Libraries;
 use super::tree::{Node, Tree};
-use super::{Error, base, with_payload};
+use super::{Error, Settings, base, with_payload};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use std::ffi::{OsStr, OsString};
@@ -107,7 +107,15 @@ fn a_dynamic_program_brings_its_loader_and_libraries() {
 
 #[test]
 fn the_same_request_makes_the_same_archive() {
-    let pack = || with_payload("sh".as_ref(), &["-c".into()], &["A=1".into()], 1).unwrap();
+    let pack = || {
+        with_payload(
+            "sh".as_ref(),
+            &["-c".into()],
+            &Settings::with_env(vec!["A=1".into()]),
+            1,
+        )
+        .unwrap()
+    };
     let archive = pack();
     assert_eq!(archive, pack());
     assert_eq!(archive.len() % 4, 0);
@@ -234,7 +242,7 @@ fn what_cannot_run_is_refused() {
         &place,
         take(&file),
         expect![
-            "PLACE/arm is built for 64-bit Arm, but the guest is 64-bit x86: build it for x86-64"
+            "PLACE/arm is built for 64-bit Arm, but the guest is 64-bit x86, without CONFIG_IA32_EMULATION: build it for x86-64"
         ],
     );
     let mut small = shell();
@@ -244,7 +252,7 @@ fn what_cannot_run_is_refused() {
         &place,
         take(&file),
         expect![
-            "PLACE/small is built for 32-bit x86, but the guest is 64-bit x86: build it for x86-64"
+            "PLACE/small is built for 32-bit x86, but the guest is 64-bit x86, without CONFIG_IA32_EMULATION: build it for x86-64"
         ],
     );
     let file = place.file("short", 0o755, &shell()[..100]);
@@ -291,7 +299,7 @@ fn what_the_guest_cannot_hold_is_refused() {
 #[test]
 fn strings_that_no_program_can_get_are_refused() {
     let error = |args: &[OsString]| {
-        with_payload("sh".as_ref(), args, &[], 0)
+        with_payload("sh".as_ref(), args, &Settings::default(), 0)
             .unwrap_err()
             .to_string()
     };
@@ -299,7 +307,8 @@ fn strings_that_no_program_can_get_are_refused() {
         .assert_eq(&error(&["a\0b".into()]));
     expect!["1025 arguments and environment strings, and PID 1 takes 1024: pass fewer"]
         .assert_eq(&error(&vec!["".into(); 1024]));
-    let missing = with_payload("no such program".as_ref(), &[], &[], 0).unwrap_err();
+    let missing =
+        with_payload("no such program".as_ref(), &[], &Settings::default(), 0).unwrap_err();
     expect!["no program no such program in PATH: install it, or give its path with a slash in it"]
         .assert_eq(&missing.to_string());
 }
