@@ -55,6 +55,18 @@ pub enum Error {
         /// The guest's memory in MiB.
         memory: u64,
     },
+    /// The initramfs and what the kernel unpacks of it do not fit into guest memory together.
+    #[error(
+        "--memory {memory}M is too small: the kernel unpacks the initramfs of {initramfs} MiB beside itself; --memory {enough}M suffices"
+    )]
+    TooLittleMemory {
+        /// The guest's memory in MiB.
+        memory: u64,
+        /// The size of the initramfs in MiB.
+        initramfs: u64,
+        /// Memory in MiB that is enough.
+        enough: u64,
+    },
     /// Guest memory that is too small or too large.
     #[error("--memory {0} MiB is not possible: use 8 MiB to 1 TiB")]
     MemorySize(u64),

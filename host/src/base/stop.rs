@@ -3,18 +3,21 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a thread waits for something before it looks again whether its work is to end.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How long whoever ends a machine waits for a thread that is in the host's kernel, before the machine ends without it.
-pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
+pub(crate) const LEAVE_BEHIND: Duration = Duration::from_millis(50);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
+    /// When the time of this thread's vCPU is over; a thread without a deadline is told when.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
     static OVER: Cell<bool> = const { Cell::new(false) };
+    static TICK: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The user interrupts: this ends every vCPU that is kicked or started from now on. Returns whether it was so before.
@@ -27,9 +30,30 @@ pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// The time of this thread's vCPU is over, or no longer so.
-pub(crate) fn set_over(over: bool) {
-    OVER.set(over);
+/// Forgets what an earlier run in this thread has left.
+pub(crate) fn reset() {
+    DEADLINE.set(None);
+    OVER.set(false);
+    TICK.set(false);
+}
+
+/// Sets when the time of this thread's vCPU is over.
+pub(crate) fn set_deadline(deadline: Instant) {
+    DEADLINE.set(Some(deadline));
+}
+
+/// The timeout's signal has come. This is called in its handler, and reads the clock, which a handler may.
+pub(crate) fn tick() {
+    if DEADLINE.get().is_none_or(|deadline| Instant::now() >= deadline) {
+        OVER.set(true);
+    } else {
+        TICK.set(true);
+    }
+}
+
+/// Whether a signal of the timeout has come before the deadline, since the last call.
+pub(crate) fn take_tick() -> bool {
+    TICK.take()
 }
 
 /// Whether the time of this thread's vCPU is over.

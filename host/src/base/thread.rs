@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::signals::unblock;
-use super::stop::DEADLINE;
+use super::stop::LEAVE_BEHIND;
 use crate::error::{Error, Result};
 use std::io;
 use std::mem;
@@ -76,7 +76,7 @@ pub(crate) fn wake<T>(thread: &JoinHandle<T>) {
 pub(crate) fn join(thread: JoinHandle<()>, urge: impl Fn(&JoinHandle<()>)) {
     let start = Instant::now();
     while !thread.is_finished() {
-        if start.elapsed() > DEADLINE {
+        if start.elapsed() > LEAVE_BEHIND {
             return;
         }
         urge(&thread);

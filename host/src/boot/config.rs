@@ -43,6 +43,8 @@ pub struct Config {
     pub seccomp: bool,
     /// The program that PID 1 runs, to be named in messages.
     pub program: Option<PathBuf>,
+    /// Whether the guest's root is the user's own, and not just what the program needs.
+    pub root: bool,
     /// The profile's name, for the report.
     pub profile: String,
     /// Samples per second, for a trace.
@@ -69,6 +71,7 @@ impl Config {
             jail: None,
             seccomp: true,
             program: None,
+            root: false,
             profile: String::new(),
             trace: None,
         }

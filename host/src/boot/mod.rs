@@ -158,6 +158,7 @@ fn report(
         started: times.started.is_some(),
         verdict: lock(&exits.ports).verdict(),
         timeout: config.timeout,
+        root: config.root,
         program: config.program.as_deref(),
         vcpu: &vm.vcpu,
         memory: &vm.memory,
@@ -169,6 +170,8 @@ fn report(
         schema: 1,
         outcome: diagnosis.outcome,
         exit_code: diagnosis.exit_code,
+        ended_by: diagnosis.ended_by,
+        out_of_memory: diagnosis.out_of_memory,
         diagnosis: [diagnosis.lines, vm.devices.faults()].concat(),
         kvm: KvmInfo {
             kind: probe::kind(),

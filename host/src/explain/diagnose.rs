@@ -1,10 +1,12 @@
 //! How a run ended: its outcome and exit status, and what is known of a bad end.
 
 use super::dmesg;
+use super::power::{ended_by, out_of_memory};
 use super::symbols::Symbols;
 use crate::load::kernel::Kernel;
 use crate::memory::{GuestMemory, paging};
-use crate::report::{Ending, FAULT, INTERRUPTED, Outcome, Stop, TIMED_OUT};
+use crate::report::{EndedBy, Ending, FAULT, INTERRUPTED, Outcome, Stop, TIMED_OUT};
+use jiffy_abi::power;
 use jiffy_abi::verdict::{Stage, Verdict};
 use kvm_bindings::{kvm_regs, kvm_sregs};
 use kvm_ioctls::VcpuFd;
@@ -14,6 +16,10 @@ use std::time::Duration;
 
 /// `panic_cpu` before a panic (`PANIC_CPU_INVALID` in include/linux/panic.h).
 const NO_PANIC: i32 = -1;
+
+/// Statuses as shells have them: of a program that SIGKILL ended, and of a command that was not found.
+const KILLED: u8 = 128 + 9;
+const NOT_FOUND: u8 = 127;
 
 /// CR0.PE: no guest of ours runs without it.
 const PROTECTED: u64 = 1;
@@ -34,6 +40,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) verdict: Option<Verdict>,
     /// The longest that the guest was allowed to run.
     pub(crate) timeout: Duration,
+    /// Whether the guest's root is the user's own.
+    pub(crate) root: bool,
     /// The program that PID 1 was to run.
     pub(crate) program: Option<&'a Path>,
     /// The first vCPU as it stopped.
@@ -51,6 +59,10 @@ pub(crate) struct Diagnosis {
     pub(crate) outcome: Outcome,
     /// The runner's exit status.
     pub(crate) exit_code: u8,
+    /// How the guest ended the machine, if it asked for that.
+    pub(crate) ended_by: Option<EndedBy>,
+    /// Whether the program was killed for want of memory.
+    pub(crate) out_of_memory: bool,
     /// What is known of a bad end, a line each; empty after a good one.
     pub(crate) lines: Vec<String>,
 }
@@ -60,8 +72,14 @@ impl Diagnosis {
         Diagnosis {
             outcome,
             exit_code,
+            ended_by: None,
+            out_of_memory: false,
             lines: Vec::new(),
         }
+    }
+
+    fn with_lines(self, lines: Vec<String>) -> Self {
+        Diagnosis { lines, ..self }
     }
 }
 
@@ -81,23 +99,46 @@ impl Evidence<'_> {
                 );
                 self.bad(Outcome::TimedOut, TIMED_OUT, what)
             }
-            Ending::Stopped(Stop::Interrupted) => Diagnosis {
-                outcome: Outcome::Interrupted,
-                exit_code: INTERRUPTED,
-                lines: vec!["interrupted".to_owned()],
-            },
+            Ending::Stopped(Stop::Interrupted) => {
+                Diagnosis::good(Outcome::Interrupted, INTERRUPTED)
+                    .with_lines(vec!["interrupted".to_owned()])
+            }
             Ending::KvmError(what) => self.bad(Outcome::Crashed, FAULT, what.clone()),
-            Ending::Ended | Ending::Reset | Ending::TripleFault => match self.verdict {
-                Some(Verdict::Exit(status)) => Diagnosis::good(Outcome::Exited, status),
-                // As a shell shows a program that a signal ended.
-                Some(Verdict::Signal(signal)) => Diagnosis::good(Outcome::Exited, 128 | signal),
-                Some(Verdict::Error(stage, errno)) => Diagnosis {
-                    outcome: Outcome::Crashed,
-                    exit_code: FAULT,
-                    lines: vec![init_error(stage, errno, self.program)],
-                },
-                None => self.without_verdict(),
-            },
+            Ending::Ended | Ending::Reset | Ending::TripleFault | Ending::Halted => {
+                match self.verdict {
+                    Some(Verdict::Exit(status)) => self.exited(status),
+                    // As a shell shows a program that a signal ended.
+                    Some(Verdict::Signal(signal)) => self.exited(128 | signal),
+                    Some(Verdict::Power(signal)) => Diagnosis {
+                        ended_by: power::of_signal(signal).map(EndedBy::from),
+                        ..Diagnosis::good(Outcome::Exited, 0)
+                    },
+                    Some(Verdict::Error(stage, errno)) => Diagnosis::good(Outcome::Crashed, FAULT)
+                        .with_lines(vec![init_error(stage, errno, self.program)]),
+                    None => self.without_verdict(),
+                }
+            }
+        }
+    }
+
+    /// The program has ended. Where its status has a reason that is not its own, that is said.
+    fn exited(&self, status: u8) -> Diagnosis {
+        let good = Diagnosis::good(Outcome::Exited, status);
+        match status {
+            KILLED if out_of_memory(self.memory, &self.kernel.image()) => Diagnosis {
+                out_of_memory: true,
+                ..good
+            }
+            .with_lines(vec![format!(
+                "the guest ran out of memory and killed the program; give it more than {} MiB with --memory",
+                self.memory.len() >> 20
+            )]),
+            NOT_FOUND if !self.root => good.with_lines(vec![
+                "status 127: mostly, a command or file was not found. The guest has the program and its libraries, and nothing \
+                 else of this machine; bring more with --add FILE, or a whole root with --rootfs (--initrd of jiffy run)"
+                    .to_owned(),
+            ]),
+            _ => good,
         }
     }
 
@@ -111,7 +152,14 @@ impl Evidence<'_> {
         if panic_cpu.is_some_and(|cpu| i32::from_le_bytes(cpu) != NO_PANIC) {
             return self.bad(Outcome::Panicked, FAULT, "the kernel panicked".to_owned());
         }
+        if let Some(ended_by) = ended_by(self.memory, &symbols) {
+            return Diagnosis {
+                ended_by: Some(ended_by),
+                ..Diagnosis::good(Outcome::Exited, 0)
+            };
+        }
         let what = match self.ending {
+            Ending::Halted => "the guest halted with interrupts off",
             Ending::Reset => "the guest reset the machine",
             Ending::TripleFault => "the guest ended in a triple fault",
             _ if !self.ready => "the guest ended the machine before it was ready",
@@ -123,11 +171,7 @@ impl Evidence<'_> {
     fn bad(&self, outcome: Outcome, exit_code: u8, what: String) -> Diagnosis {
         let mut lines = vec![what];
         lines.extend(self.state());
-        Diagnosis {
-            outcome,
-            exit_code,
-            lines,
-        }
+        Diagnosis::good(outcome, exit_code).with_lines(lines)
     }
 
     /// Registers, the bytes of the instruction, and the end of the kernel's log.
@@ -147,6 +191,9 @@ impl Evidence<'_> {
     }
 }
 
+/// `ENOEXEC` of asm-generic/errno-base.h.
+const NO_FORMAT: i32 = 8;
+
 fn init_error(stage: Stage, errno: u16, program: Option<&Path>) -> String {
     let reason = io::Error::from_raw_os_error(i32::from(errno));
     let what = stage.name();
@@ -156,6 +203,9 @@ fn init_error(stage: Stage, errno: u16, program: Option<&Path>) -> String {
     let advice = match reason.kind() {
         io::ErrorKind::NotFound => {
             "; use its path in the guest's root, which must have its interpreter or loader too"
+        }
+        _ if reason.raw_os_error() == Some(NO_FORMAT) => {
+            "; the guest's kernel runs 64-bit programs only: it has no CONFIG_IA32_EMULATION"
         }
         _ => "",
     };

@@ -1,5 +1,6 @@
-//! What is known of a guest that ended badly, from its registers, its symbols and its kernel log.
+//! What is known of a guest's end, from its registers, its symbols, its memory and its kernel log.
 
 pub(crate) mod diagnose;
 pub(crate) mod dmesg;
+pub(crate) mod power;
 pub(crate) mod symbols;

@@ -79,6 +79,13 @@ impl Initramfs {
             .iter()
             .map(|archive| archive.len().next_multiple_of(ALIGNMENT))
             .fold(0, u64::saturating_add);
+        if needed.saturating_mul(2) > memory.len() {
+            return Err(Error::TooLittleMemory {
+                memory: memory.len() >> 20,
+                initramfs: needed >> 20,
+                enough: enough(kernel_end, needed),
+            });
+        }
         let top = || {
             let start = memory.low_end().checked_sub(needed)?;
             Some(start & !(layout::PAGE - 1)).filter(|&start| start >= kernel_end)
@@ -112,6 +119,15 @@ impl Initramfs {
     }
 }
 
+/// MiB of memory in which a kernel that ends at `kernel_end` has room for an initramfs of `bytes`: for the archive, which is
+/// freed only when it has been unpacked, and for a tmpfs that holds it and may fill half of the rest.
+fn enough(kernel_end: u64, bytes: u64) -> u64 {
+    // What the kernel takes for itself, and what a program may need.
+    const SPARE: u64 = 32 << 20;
+    let bytes = bytes.saturating_mul(3).saturating_add(kernel_end);
+    bytes.saturating_add(SPARE).div_ceil(1 << 20)
+}
+
 fn open(archive: Archive) -> Result<Opened> {
     match archive {
         Archive::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
@@ -135,6 +151,19 @@ mod tests {
     use super::*;
     use crate::base::cast::to_usize;
     use crate::memory::Pages;
+
+    #[test]
+    fn too_little_memory_is_refused_with_what_suffices() {
+        let initramfs = Initramfs::open(vec![Archive::Bytes(vec![0; 5 << 20])]).unwrap();
+        let mut memory = GuestMemory::new(8, Pages::Small).unwrap();
+        let error = initramfs.place(&mut memory, 1 << 20).unwrap_err();
+        assert!(
+            error.to_string().contains("--memory 48M suffices"),
+            "{error}"
+        );
+        let mut memory = GuestMemory::new(48, Pages::Small).unwrap();
+        assert!(initramfs.place(&mut memory, 1 << 20).is_ok());
+    }
 
     #[test]
     fn archives_lie_the_same_in_memory_and_in_files() {

@@ -11,6 +11,7 @@ use crate::report::Ending;
 use crate::report::stats::{Stats, StatsFile};
 use crate::software::{self, Assists};
 use crate::trace::collector::Collector;
+use kvm_bindings::KVM_MP_STATE_HALTED;
 use kvm_ioctls::VcpuFd;
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
@@ -214,9 +215,21 @@ impl Run {
         for news in team.map(Team::news).unwrap_or_default() {
             pending.push_back(news?);
         }
-        if let Some(stop) = self.watchdog.stopped() {
+        if let Some(stop) = self.watchdog.stopped()? {
             pending.push_back(Step::End(Ending::Stopped(stop)));
+        } else if self.watchdog.take_look() && halted(&vm.vcpu) {
+            pending.push_back(Step::End(Ending::Halted));
         }
         Ok(())
     }
+}
+
+/// Whether the vCPU has halted with interrupts off, so that it will never go on: how a kernel without a power switch halts.
+fn halted(vcpu: &VcpuFd) -> bool {
+    const INTERRUPTS: u64 = 1 << 9;
+    let state = vcpu.get_mp_state();
+    state.is_ok_and(|state| state.mp_state == KVM_MP_STATE_HALTED)
+        && vcpu
+            .get_regs()
+            .is_ok_and(|regs| regs.rflags & INTERRUPTS == 0)
 }

@@ -46,7 +46,7 @@ pub(super) fn take_sample() -> bool {
 
 /// Forgets what signals of an earlier run have left.
 pub(super) fn reset() {
-    stop::set_over(false);
+    stop::reset();
     SAMPLE.set(false);
 }
 
@@ -77,7 +77,7 @@ fn end(signal: libc::c_int) {
 extern "C" fn on_signal(signal: libc::c_int) {
     // Thread-locals without destructor and lazy initialisation, and atomics: nothing here is unsafe in a handler.
     if signal == timeout_signal() {
-        stop::set_over(true);
+        stop::tick();
     } else if signal == sample_signal() {
         SAMPLE.set(true);
     } else if signal != Kick::signal() {

@@ -6,14 +6,20 @@ use crate::base::stop::{self, PATIENCE};
 use crate::error::Result;
 use crate::report::Stop;
 use kvm_ioctls::VcpuFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How often to look whether the guest has halted for good: KVM does not tell. A boot is over before the first time.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Watches the vCPU that this thread runs, until dropped.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     // Dropped first: signals must not find a timer that is gone.
     running: Running,
-    timeout: Timer,
+    /// Fires at the next look, or at the deadline if that is earlier.
+    timer: Timer,
+    deadline: Instant,
+    look: bool,
     sampling: Option<(Timer, Duration)>,
 }
 
@@ -42,11 +48,14 @@ impl Watchdog {
             None => None,
         };
         let watchdog = Watchdog {
-            timeout: Timer::new(timeout_signal())?,
+            timer: Timer::new(timeout_signal())?,
+            deadline: Instant::now() + timeout,
+            look: false,
             sampling,
             running,
         };
-        watchdog.running.hurry(&watchdog.timeout);
+        stop::set_deadline(watchdog.deadline);
+        watchdog.running.hurry(&watchdog.timer);
         watchdog.arm(timeout)?;
         // A signal that came before this thread ran a vCPU found no `immediate_exit` to set.
         if stop::interrupted() {
@@ -59,15 +68,19 @@ impl Watchdog {
     ///
     /// # Errors
     /// [`crate::Error::System`].
-    pub(super) fn suspended(&self, work: impl FnOnce()) -> Result<()> {
-        let left = self.timeout.disarm()?;
+    pub(super) fn suspended(&mut self, work: impl FnOnce()) -> Result<()> {
+        let left = self.timer.disarm()?;
+        let began = Instant::now();
         work();
+        self.deadline += began.elapsed();
+        stop::set_deadline(self.deadline);
         self.arm(left)
     }
 
-    /// Arms the timeout. It goes on sending signals once it is over: the first might come just before the thread blocks.
-    fn arm(&self, timeout: Duration) -> Result<()> {
-        self.timeout.arm_repeated(timeout, PATIENCE)
+    /// Arms the timer for the next look. It goes on sending signals after that: the first might come just before the thread
+    /// blocks.
+    fn arm(&self, left: Duration) -> Result<()> {
+        self.timer.arm_repeated(left.min(LOOK), PATIENCE)
     }
 
     /// Lets the vCPU run again. Call it before looking for what interrupted the vCPU, since a signal that comes in
@@ -93,11 +106,25 @@ impl Watchdog {
     }
 
     /// Why KVM_RUN was interrupted, if to stop the guest.
-    pub(super) fn stopped(&self) -> Option<Stop> {
+    ///
+    /// # Errors
+    /// [`crate::Error::System`].
+    pub(super) fn stopped(&mut self) -> Result<Option<Stop>> {
         if stop::interrupted() {
-            Some(Stop::Interrupted)
-        } else {
-            stop::over().then_some(Stop::TimedOut)
+            return Ok(Some(Stop::Interrupted));
         }
+        if stop::over() {
+            return Ok(Some(Stop::TimedOut));
+        }
+        if stop::take_tick() {
+            self.look = true;
+            self.arm(self.deadline.saturating_duration_since(Instant::now()))?;
+        }
+        Ok(None)
+    }
+
+    /// Whether it is time to look if the guest has halted.
+    pub(super) fn take_look(&mut self) -> bool {
+        std::mem::take(&mut self.look)
     }
 }

@@ -40,7 +40,7 @@ pub enum Error {
     #[error("{} is neither an ELF program nor a #! script: name one that is", .0.display())]
     NotAProgram(PathBuf),
     /// An ELF file, but for another machine.
-    #[error("{} is built for {machine}, but the guest is 64-bit x86: build it for x86-64", path.display())]
+    #[error("{} is built for {machine}, but the guest is 64-bit x86, without CONFIG_IA32_EMULATION: build it for x86-64", path.display())]
     Machine {
         /// The file.
         path: PathBuf,
@@ -82,6 +82,20 @@ pub enum Error {
     /// Neither a file, a directory nor a symbolic link.
     #[error("{} is a device, pipe or socket: only files and directories can be taken along", .0.display())]
     FileType(PathBuf),
+    /// Not a variable of the environment.
+    #[error("--env {}: give NAME=value", .0.display())]
+    Env(OsString),
+    /// Not a user, or one that is not known by name.
+    #[error(
+        "--user {0}: give UID or UID:GID; a name is looked up in /etc/passwd of a --rootfs directory or archive, or of this machine for its own programs"
+    )]
+    User(String),
+    /// Not a host name.
+    #[error("--hostname {}: give 1 to 64 bytes", .0.display())]
+    Hostname(OsString),
+    /// Not a directory in the guest.
+    #[error("--workdir {}: give an absolute path in the guest", .0.display())]
+    Workdir(OsString),
     /// More strings than PID 1 accepts.
     #[error("{0} arguments and environment strings, and PID 1 takes {MAX_STRINGS}: pass fewer")]
     TooMany(usize),

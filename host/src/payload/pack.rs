@@ -1,6 +1,7 @@
 //! The two archives of an initramfs.
 
 use super::search::{self, Libraries};
+use super::settings::Settings;
 use super::tree::{Node, Tree};
 use super::{Error, cpio, program};
 use crate::base::cast::to_u32;
@@ -72,22 +73,25 @@ pub fn base(init: &[u8], out: &mut impl Write) -> Result<(), Error> {
 /// The archive that follows [`base`]'s to run a program of this machine. It holds the program and the files it needs, at
 /// the same paths as here, and the payload file.
 ///
-/// `program` is looked up in `PATH` as a shell does it. `args` are the arguments after the program's name, `env` strings of
-/// the form `NAME=value`, and `flags` those of [`payload`]; without flags, the program's stdin is at its end at once.
+/// `program` is looked up in `PATH` as a shell does it. `args` are the arguments after the program's name, and `flags` those of [`payload`]; without flags, the program's stdin is at its end at once.
 ///
 /// # Errors
 /// [`Error`], which says what to do.
 pub fn with_payload(
     program: &OsStr,
     args: &[OsString],
-    env: &[OsString],
+    settings: &Settings,
     flags: u32,
 ) -> Result<Vec<u8>, Error> {
     let path = search::program(program)?;
     let mut tree = Tree::default();
     // The kernel creates a root directory that everybody can write to.
     tree.add(".", Node::Directory { mode: 0o755 });
-    program::take(&mut tree, &path, &Libraries::new(env))?;
+    let libraries = Libraries::new(&settings.env);
+    program::take(&mut tree, &path, &libraries)?;
+    for path in &settings.add {
+        program::add(&mut tree, &std::path::absolute(path)?, &libraries)?;
+    }
     tree.add("etc", Node::Directory { mode: 0o755 });
     for (path, text) in [("etc/passwd", PASSWD), ("etc/group", GROUP)] {
         tree.add(
@@ -98,7 +102,7 @@ pub fn with_payload(
             },
         );
     }
-    let bytes = payload_file(path.as_os_str(), args, env, flags)?;
+    let bytes = payload_file(path.as_os_str(), args, settings, flags)?;
     with_file(tree, bytes)
 }
 
@@ -110,13 +114,16 @@ pub fn with_payload(
 pub fn in_guest(
     program: &OsStr,
     args: &[OsString],
-    env: &[OsString],
+    settings: &Settings,
     flags: u32,
 ) -> Result<Vec<u8>, Error> {
     if !program.as_bytes().starts_with(b"/") {
         return Err(Error::NotAbsolute(program.to_owned()));
     }
-    with_file(Tree::default(), payload_file(program, args, env, flags)?)
+    with_file(
+        Tree::default(),
+        payload_file(program, args, settings, flags)?,
+    )
 }
 
 /// The archive of a tree, with the payload file added.
@@ -175,15 +182,17 @@ pub fn files(files: &[(String, Vec<u8>)], out: &mut impl Write) -> Result<(), Er
 fn payload_file(
     path: &OsStr,
     args: &[OsString],
-    env: &[OsString],
+    settings: &Settings,
     flags: u32,
 ) -> Result<Vec<u8>, Error> {
+    let env = &settings.env;
     let count = 1 + args.len() + env.len();
     if count > MAX_STRINGS {
         return Err(Error::TooMany(count));
     }
-    let mut file = payload::header(flags, to_u32(1 + args.len()), to_u32(env.len())).to_vec();
-    for string in [path]
+    let (args_count, env_count) = (to_u32(1 + args.len()), to_u32(env.len()));
+    let mut file = payload::header(flags, args_count, env_count, settings.user).to_vec();
+    for string in [settings.hostname.as_os_str(), &settings.workdir, path]
         .into_iter()
         .chain(args.iter().chain(env).map(OsString::as_os_str))
     {

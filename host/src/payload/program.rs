@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::elf;
+use super::interpreter;
 use super::search::{self, Libraries, User};
 use super::tree::{Node, Tree};
 use std::collections::{BTreeSet, VecDeque};
@@ -35,7 +36,8 @@ pub(crate) fn take(tree: &mut Tree, path: &Path, libraries: &Libraries) -> Resul
         }
         if elf::is_elf(bytes) {
             let needs = elf::needs(&path, bytes)?;
-            take_libraries(tree, User::new(real, needs, None), libraries)?;
+            take_libraries(tree, User::new(real.clone(), needs, None), libraries)?;
+            take_modules(tree, &real, libraries)?;
             continue;
         }
         let interpreters = interpreters(bytes)?.ok_or_else(|| Error::NotAProgram(path.clone()))?;
@@ -46,6 +48,58 @@ pub(crate) fn take(tree: &mut Tree, path: &Path, libraries: &Libraries) -> Resul
         programs.extend(interpreters);
     }
     Ok(())
+}
+
+/// Adds a file or a directory of this machine, with what the programs and libraries among them need.
+///
+/// # Errors
+/// [`Error`], naming the file.
+pub(crate) fn add(tree: &mut Tree, path: &Path, libraries: &Libraries) -> Result<(), Error> {
+    let (real, node) = tree.take(path)?;
+    match node {
+        Node::File { mode, bytes } if mode & 0o111 != 0 && elf::is_elf(bytes) => {
+            take(tree, path, libraries)
+        }
+        Node::Directory { .. } => {
+            for file in tree.take_below(&real, |_| true)? {
+                take_needs(tree, &file, libraries)?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adds the standard modules of an interpreter. What its extension modules need comes along as far as it is there.
+fn take_modules(tree: &mut Tree, interpreter: &Path, libraries: &Libraries) -> Result<(), Error> {
+    for directory in interpreter::modules(interpreter) {
+        let (real, _) = tree.take(&directory)?;
+        for file in tree.take_below(&real, interpreter::wanted)? {
+            take_needs(tree, &file, libraries)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the libraries that an ELF file among others needs. What is not there is nothing that this machine could use either.
+fn take_needs(tree: &mut Tree, file: &Path, libraries: &Libraries) -> Result<(), Error> {
+    let (real, node) = tree.take(file)?;
+    let Node::File { bytes, .. } = node else {
+        return Ok(());
+    };
+    if !elf::is_for_guest(bytes) {
+        return Ok(());
+    }
+    let Ok(needs) = elf::needs(file, bytes) else {
+        return Ok(());
+    };
+    if let Some(loader) = &needs.interpreter {
+        tree.take(loader)?;
+    }
+    match take_closure(tree, User::new(real, needs, None), libraries, false) {
+        Err(Error::NoLibrary { .. }) => Ok(()),
+        other => other,
+    }
 }
 
 /// A file that is not there is the program's path itself, or where that leads.
@@ -92,6 +146,16 @@ fn take_libraries(tree: &mut Tree, program: User, libraries: &Libraries) -> Resu
     let musl = interpreter
         .file_name()
         .is_some_and(|name| name.as_bytes().starts_with(b"ld-musl-"));
+    take_closure(tree, program, libraries, musl)
+}
+
+/// Adds the libraries of `program`, and theirs in turn.
+fn take_closure(
+    tree: &mut Tree,
+    program: User,
+    libraries: &Libraries,
+    musl: bool,
+) -> Result<(), Error> {
     let mut known = BTreeSet::new();
     let mut users = VecDeque::from([program]);
     while let Some(user) = users.pop_front() {

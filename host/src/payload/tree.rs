@@ -2,6 +2,7 @@
 
 use super::Error;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -100,6 +101,44 @@ impl Tree {
         }
         let node = self.take_one(&real)?;
         Ok((Path::new("/").join(real), node))
+    }
+
+    /// Adds what is below the directory at the absolute path `real`, which has no symbolic links in it, as far as the names
+    /// are `wanted`; returns the files. Symbolic links are copied as they are; devices, sockets and pipes are left out.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub(crate) fn take_below(
+        &mut self,
+        real: &Path,
+        wanted: impl Fn(&OsStr) -> bool,
+    ) -> Result<Vec<PathBuf>, Error> {
+        let mut files = Vec::new();
+        let mut ahead = vec![real.to_owned()];
+        while let Some(path) = ahead.pop() {
+            let failed = |why| Error::Read {
+                path: path.clone(),
+                why,
+            };
+            let Some(node) = read(&path).map_err(failed)? else {
+                continue;
+            };
+            match node {
+                Node::Directory { .. } => {
+                    for entry in fs::read_dir(&path).map_err(failed)? {
+                        let name = entry.map_err(failed)?.file_name();
+                        if wanted(&name) {
+                            ahead.push(path.join(name));
+                        }
+                    }
+                }
+                Node::File { .. } => files.push(path.clone()),
+                Node::Link { .. } | Node::Device { .. } => {}
+            }
+            let name = path.strip_prefix("/").unwrap_or(&path);
+            self.add(name, node);
+        }
+        Ok(files)
     }
 
     /// Adds a directory and everything in it.

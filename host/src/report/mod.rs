@@ -11,6 +11,7 @@ pub mod summary;
 pub use clock::Clock;
 pub use ending::{Ending, Stop};
 pub use schema::{
-    Exits, FAULT, INTERRUPTED, KernelInfo, Kind, KvmInfo, Microseconds, Outcome, Report, TIMED_OUT,
+    EndedBy, Exits, FAULT, INTERRUPTED, KernelInfo, Kind, KvmInfo, Microseconds, Outcome, Report,
+    TIMED_OUT,
 };
 pub use stats::Stats;

@@ -1,6 +1,7 @@
 //! What a run reports: the shape of `jiffy run --json` and `cargo xtask boot --json`.
 
 use crate::error::ValueError;
+use jiffy_abi::power::Power;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -78,6 +79,38 @@ impl fmt::Display for Outcome {
             Outcome::Crashed => "crashed",
             Outcome::TimedOut => "timed out",
             Outcome::Interrupted => "interrupted",
+        })
+    }
+}
+
+/// How a guest ended its machine itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndedBy {
+    /// `halt`.
+    Halt,
+    /// `poweroff`.
+    PowerOff,
+    /// `reboot`.
+    Restart,
+}
+
+impl From<Power> for EndedBy {
+    fn from(power: Power) -> Self {
+        match power {
+            Power::Halt => EndedBy::Halt,
+            Power::PowerOff => EndedBy::PowerOff,
+            Power::Restart => EndedBy::Restart,
+        }
+    }
+}
+
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EndedBy::Halt => "halt",
+            EndedBy::PowerOff => "power-off",
+            EndedBy::Restart => "restart",
         })
     }
 }
@@ -195,6 +228,12 @@ pub struct Report {
     pub outcome: Outcome,
     /// The exit status that the runner takes for its own.
     pub exit_code: u8,
+    /// How the guest ended the machine, if it asked for that: by reboot(2), or by a signal to PID 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<EndedBy>,
+    /// Whether the program was killed because the guest ran out of memory.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub out_of_memory: bool,
     /// What is known of a bad end; empty after a good one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnosis: Vec<String>,
@@ -225,6 +264,11 @@ pub struct Report {
     pub pages_touched: u64,
     /// The runner's resident memory in KiB, guest memory included.
     pub rss_kib: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Report {

@@ -7,5 +7,6 @@
 
 pub mod payload;
 pub mod port;
+pub mod power;
 pub mod trace;
 pub mod verdict;

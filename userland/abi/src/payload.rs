@@ -1,7 +1,8 @@
 //! The payload file of the initramfs: what PID 1 runs, and with what.
 //!
-//! Little-endian: [`MAGIC`], flags (u32), number of arguments (u32), number of environment strings (u32), then
-//! that many NUL-terminated strings. The first argument is also the path that is executed.
+//! Little-endian: [`MAGIC`], flags, number of arguments, number of environment strings, user and group (u32 each). Then
+//! NUL-terminated strings: the host's name, the working directory, the arguments, the environment. The first argument is
+//! also the path that is executed.
 
 use core::ffi::CStr;
 
@@ -9,10 +10,10 @@ use core::ffi::CStr;
 pub const PATH: &str = "/.jiffy-payload";
 
 /// The first four bytes of the file.
-pub const MAGIC: [u8; 4] = *b"JFY1";
+pub const MAGIC: [u8; 4] = *b"JFY2";
 
 /// Bytes before the first string.
-pub const HEADER: usize = 16;
+pub const HEADER: usize = 24;
 
 /// Flag: the runner offers standard input; without it the payload reads an end of file at once.
 pub const STDIN: u32 = 1;
@@ -25,6 +26,9 @@ pub const TERMINAL_PATH: &CStr = c"/dev/hvc0";
 
 /// Flag: the first disk is the root file system, and the program is looked for there.
 pub const ROOT: u32 = 4;
+
+/// How many strings come before the arguments: the host's name and the working directory.
+pub const BEFORE_ARGS: usize = 2;
 
 /// The most arguments and environment strings together that PID 1 takes.
 pub const MAX_STRINGS: usize = 1024;
@@ -49,6 +53,10 @@ pub struct Payload<'a> {
     pub args: usize,
     /// How many strings of environment follow the arguments.
     pub env: usize,
+    /// The user that the program runs as.
+    pub uid: u32,
+    /// Its only group.
+    pub gid: u32,
     strings: &'a [u8],
 }
 
@@ -74,18 +82,27 @@ impl<'a> Payload<'a> {
             flags: word(4),
             args,
             env,
+            uid: word(16),
+            gid: word(20),
             strings,
         };
-        if payload.strings().count() != count {
+        if payload.strings().count() != BEFORE_ARGS + count {
             return Err(Error::Truncated);
         }
         Ok(payload)
     }
 
-    /// The strings in order, arguments first, each without its NUL; the NUL follows it in memory.
+    /// The bytes of the strings, each of which has its NUL: they are as many as [`Payload::strings`] gives.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.strings
+    }
+
+    /// The strings in order: the host's name, the working directory, then from [`BEFORE_ARGS`] on arguments and environment.
+    /// Each is without its NUL, which follows it in memory.
     pub fn strings(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = self.strings;
-        (0..self.args + self.env).map_while(move |_| {
+        (0..BEFORE_ARGS + self.args + self.env).map_while(move |_| {
             let end = rest.iter().position(|&byte| byte == 0)?;
             let (string, tail) = rest.split_at(end);
             rest = &tail[1..];
@@ -94,14 +111,17 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// The header of a file with these flags and counts.
+/// The header of a file with these flags, counts, user and group.
 #[must_use]
-pub fn header(flags: u32, args: u32, env: u32) -> [u8; HEADER] {
+pub fn header(flags: u32, args: u32, env: u32, (uid, gid): (u32, u32)) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..4].copy_from_slice(&MAGIC);
-    header[4..8].copy_from_slice(&flags.to_le_bytes());
-    header[8..12].copy_from_slice(&args.to_le_bytes());
-    header[12..16].copy_from_slice(&env.to_le_bytes());
+    for (slot, word) in header[4..]
+        .chunks_exact_mut(4)
+        .zip([flags, args, env, uid, gid])
+    {
+        slot.copy_from_slice(&word.to_le_bytes());
+    }
     header
 }
 
@@ -117,7 +137,8 @@ mod tests {
     }
 
     fn file(flags: u32, args: &[&[u8]], env: &[&[u8]]) -> Vec<u8> {
-        let mut file = header(flags, number(args), number(env)).to_vec();
+        let mut file = header(flags, number(args), number(env), (7, 8)).to_vec();
+        file.extend_from_slice(b"host\0/work\0");
         for string in args.iter().chain(env) {
             file.extend_from_slice(string);
             file.push(0);
@@ -130,8 +151,12 @@ mod tests {
         let bytes = file(STDIN, &[b"/bin/sh", b"-c", b""], &[b"A=1"]);
         let payload = Payload::parse(&bytes).unwrap();
         assert_eq!((payload.flags, payload.args, payload.env), (STDIN, 3, 1));
+        assert_eq!((payload.uid, payload.gid), (7, 8));
         let strings: Vec<_> = payload.strings().collect();
-        assert_eq!(strings, [&b"/bin/sh"[..], b"-c", b"", b"A=1"]);
+        assert_eq!(
+            strings,
+            [&b"host"[..], b"/work", b"/bin/sh", b"-c", b"", b"A=1"]
+        );
     }
 
     #[test]
@@ -147,7 +172,7 @@ mod tests {
         assert_eq!(Payload::parse(&file(0, &[], &[b"A=1"])), Err(Error::Count));
         assert_eq!(Payload::parse(&[0; HEADER]), Err(Error::Magic));
         assert_eq!(
-            Payload::parse(&header(0, u32::MAX, u32::MAX)),
+            Payload::parse(&header(0, u32::MAX, u32::MAX, (0, 0))),
             Err(Error::Count)
         );
     }
@@ -155,10 +180,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused(args: u32, env: u32, tail: Vec<u8>) {
-            let mut bytes = header(0, args, env).to_vec();
+            let mut bytes = header(0, args, env, (0, 0)).to_vec();
             bytes.extend(tail);
             if let Ok(payload) = Payload::parse(&bytes) {
-                prop_assert_eq!(payload.strings().count(), payload.args + payload.env);
+                prop_assert_eq!(payload.strings().count(), BEFORE_ARGS + payload.args + payload.env);
             }
         }
     }

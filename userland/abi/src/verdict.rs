@@ -3,6 +3,7 @@
 //! ```text
 //! exit 7            the payload exited with status 7
 //! signal 11         the payload was ended by signal 11
+//! power 12          a program sent PID 1 signal 12, by which it asks it to end the machine
 //! error mount 19    PID 1 could not do what it names, for errno 19
 //! ```
 
@@ -18,6 +19,8 @@ pub enum Stage {
     Root,
     /// Reading the payload file, or understanding it.
     Payload,
+    /// Changing to the payload's working directory.
+    Workdir,
     /// Making the pipes for the payload's standard streams.
     Pipe,
     /// Starting the payload's process.
@@ -30,32 +33,47 @@ pub enum Stage {
     Panic,
 }
 
-const STAGES: [(Stage, &str); 8] = [
-    (Stage::Mount, "mount"),
-    (Stage::Root, "root"),
-    (Stage::Payload, "payload"),
-    (Stage::Pipe, "pipe"),
-    (Stage::Fork, "fork"),
-    (Stage::Exec, "exec"),
-    (Stage::Wait, "wait"),
-    (Stage::Panic, "panic"),
+/// All stages, in the order of the type.
+const STAGES: [Stage; 9] = [
+    Stage::Mount,
+    Stage::Root,
+    Stage::Payload,
+    Stage::Workdir,
+    Stage::Pipe,
+    Stage::Fork,
+    Stage::Exec,
+    Stage::Wait,
+    Stage::Panic,
+];
+
+/// Their names in a verdict line, each up to its first NUL: PID 1 has no room for pointers to them.
+static NAMES: [[u8; 7]; STAGES.len()] = [
+    *b"mount\0\0",
+    *b"root\0\0\0",
+    *b"payload",
+    *b"workdir",
+    *b"pipe\0\0\0",
+    *b"fork\0\0\0",
+    *b"exec\0\0\0",
+    *b"wait\0\0\0",
+    *b"panic\0\0",
 ];
 
 impl Stage {
     /// The stage's name in a verdict line.
     #[must_use]
     pub fn name(self) -> &'static str {
-        STAGES
-            .iter()
-            .find(|(stage, _)| *stage == self)
-            .map_or("panic", |(_, name)| name)
+        core::str::from_utf8(self.bytes()).unwrap_or("panic")
+    }
+
+    fn bytes(self) -> &'static [u8] {
+        let name = &NAMES[self as usize];
+        let end = name.iter().position(|&byte| byte == 0);
+        &name[..end.unwrap_or(name.len())]
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        STAGES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(stage, _)| *stage)
+        STAGES.into_iter().find(|stage| stage.name() == name)
     }
 }
 
@@ -66,6 +84,8 @@ pub enum Verdict {
     Exit(u8),
     /// The payload was ended by this signal, 1 to 64.
     Signal(u8),
+    /// A program asked PID 1 to end the machine, by this signal ([`crate::power`]).
+    Power(u8),
     /// PID 1 failed at a stage with this errno (0 where there is none).
     Error(Stage, u16),
 }
@@ -74,6 +94,12 @@ impl Verdict {
     /// Writes the line, newline included, to the front of `line` and returns it.
     #[must_use]
     pub fn encode(self, line: &mut [u8; MAX_LINE]) -> &[u8] {
+        let (word, stage, number): (&[u8], &[u8], _) = match self {
+            Verdict::Exit(status) => (b"exit ", b"", u16::from(status)),
+            Verdict::Signal(signal) => (b"signal ", b"", u16::from(signal)),
+            Verdict::Power(signal) => (b"power ", b"", u16::from(signal)),
+            Verdict::Error(stage, errno) => (b"error ", stage.bytes(), errno),
+        };
         let mut end = 0;
         let mut push = |bytes: &[u8]| {
             for &byte in bytes {
@@ -81,22 +107,11 @@ impl Verdict {
                 end += 1;
             }
         };
-        let number = match self {
-            Verdict::Exit(status) => {
-                push(b"exit ");
-                u16::from(status)
-            }
-            Verdict::Signal(signal) => {
-                push(b"signal ");
-                u16::from(signal)
-            }
-            Verdict::Error(stage, errno) => {
-                push(b"error ");
-                push(stage.name().as_bytes());
-                push(b" ");
-                errno
-            }
-        };
+        push(word);
+        if !stage.is_empty() {
+            push(stage);
+            push(b" ");
+        }
         let mut scale = 10_000;
         while scale > 1 && number < scale {
             scale /= 10;
@@ -117,6 +132,7 @@ impl Verdict {
         let verdict = match words.next()? {
             "exit" => Verdict::Exit(words.next()?.parse().ok()?),
             "signal" => Verdict::Signal(words.next()?.parse().ok()?),
+            "power" => Verdict::Power(words.next()?.parse().ok()?),
             "error" => Verdict::Error(
                 Stage::from_name(words.next()?)?,
                 words.next()?.parse().ok()?,
@@ -144,8 +160,9 @@ mod tests {
         for number in 0..=255 {
             round_trip(Verdict::Exit(number));
             round_trip(Verdict::Signal(number));
+            round_trip(Verdict::Power(number));
         }
-        for (stage, _) in STAGES {
+        for stage in STAGES {
             for errno in [0, 9, 10, 99, 4095, u16::MAX] {
                 round_trip(Verdict::Error(stage, errno));
             }

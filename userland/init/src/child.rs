@@ -3,7 +3,7 @@
 //! unsafe lives here because a copy of the process is made and given a program.
 #![allow(unsafe_code)]
 
-use crate::{failed, payload::Payload, ports, signals, sys};
+use crate::{failed, packed::cut, payload::Payload, ports, signals, sys};
 use core::ffi::CStr;
 use core::ptr;
 use jiffy_abi::payload::{MAX_STRINGS, STDIN, TERMINAL, TERMINAL_PATH};
@@ -13,7 +13,7 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
 use rustix::io::{self, Errno};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, getpid, setsid};
+use rustix::process::{Pid, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 /// A running payload and PID 1's ends of its streams.
@@ -76,9 +76,17 @@ type Strings = [*const u8; MAX_STRINGS + 2];
 fn strings(payload: &Payload<'_>) -> Strings {
     let mut strings = [ptr::null(); MAX_STRINGS + 2];
     let (args, env) = strings.split_at_mut(payload.args + 1);
-    let slots = args[..payload.args].iter_mut().chain(env);
-    for (slot, string) in slots.zip(payload.strings()) {
-        *slot = string.as_ptr();
+    let mut rest = payload.bytes();
+    // SAFETY: a payload has as many strings as its counts say; what comes before the arguments is not for the program.
+    unsafe {
+        cut(&mut rest);
+        cut(&mut rest);
+        for slot in args[..payload.args]
+            .iter_mut()
+            .chain(&mut env[..payload.env])
+        {
+            *slot = cut(&mut rest).as_ptr().cast();
+        }
     }
     strings
 }
@@ -100,7 +108,7 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Has SIGIO sent when there is something to do at this end, and never blocks there.
 fn watch(end: &OwnedFd) -> io::Result<()> {
-    sys::set_owner(end, getpid())?;
+    sys::set_owner(end, Pid::INIT)?;
     fcntl_setfl(end, OFlags::NONBLOCK | OFlags::ASYNC)
 }
 
@@ -118,7 +126,7 @@ fn exec_result(failure: &OwnedFd) -> Result<(), Verdict> {
 
 /// In the child: everything that PID 1 has and a program must not, goes.
 fn become_payload(streams: Streams, strings: &Strings, payload: &Payload<'_>) -> ! {
-    let errno = match prepare(&streams, payload.flags) {
+    let errno = match prepare(&streams, payload) {
         Err(errno) => errno,
         // SAFETY: `strings` has a null after the arguments and one after the environment; every string ends in NUL.
         Ok(()) => unsafe {
@@ -134,9 +142,9 @@ fn become_payload(streams: Streams, strings: &Strings, payload: &Payload<'_>) ->
     sys::exit(127)
 }
 
-fn prepare(streams: &Streams, flags: u32) -> io::Result<()> {
+fn prepare(streams: &Streams, payload: &Payload<'_>) -> io::Result<()> {
     setsid()?;
-    if flags & TERMINAL != 0 {
+    if payload.flags & TERMINAL != 0 {
         // Opened by the leader of a session without one, it becomes the controlling terminal.
         let terminal = open(TERMINAL_PATH, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         use_streams(&terminal, &terminal, &terminal)?;
@@ -145,6 +153,9 @@ fn prepare(streams: &Streams, flags: u32) -> io::Result<()> {
     }
     sys::iopl(0)?;
     signals::unblock();
+    if payload.uid | payload.gid != 0 {
+        sys::become_user(payload.uid, payload.gid)?;
+    }
     Ok(())
 }
 

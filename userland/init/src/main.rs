@@ -5,7 +5,9 @@
 
 mod child;
 mod doorbell;
+mod host;
 mod mounts;
+mod packed;
 mod payload;
 mod ports;
 mod power;
@@ -39,6 +41,7 @@ fn main() -> ! {
 fn run(payload: &payload::Payload<'_>) -> Result<Verdict, Verdict> {
     root::enter(payload)?;
     mounts::all(payload)?;
+    host::set_up(payload)?;
     processors::wait();
     signals::block();
     let child = child::start(payload)?;

@@ -19,13 +19,14 @@ pub(crate) fn until_exit(child: Child) -> Result<Verdict, Verdict> {
         (Some(child.stdout), port::STDOUT),
         (Some(child.stderr), port::STDERR),
     ];
+    let mut ended = None;
     loop {
         let mut moved = false;
         for (pipe, port) in &mut outputs {
             moved |= carry(pipe, *port)?;
         }
         let fed = stdin.feed();
-        if let Some(verdict) = reap::all(child.pid)? {
+        if let Some(verdict) = ended.or(reap::all(child.pid)?) {
             outputs
                 .iter()
                 .try_for_each(|(pipe, port)| drain(pipe, *port))?;
@@ -38,7 +39,8 @@ pub(crate) fn until_exit(child: Child) -> Result<Verdict, Verdict> {
             Fed::Later(milliseconds) => Some(milliseconds),
             Fed::Nothing => None,
         };
-        signals::wait(child.pid, patience);
+        // What was written before the machine's end was asked for is carried, too.
+        ended = signals::wait(child.pid, patience).err();
     }
 }
 

@@ -4,19 +4,19 @@
 //! blocks nor handles, and a handler would need writable statics and a race-free way to wake a poll.
 
 use crate::sys;
-use rustix::process::{Pid, Signal, kill_process};
+use jiffy_abi::power::signal_set;
+use jiffy_abi::verdict::Verdict;
+use rustix::process::{Pid, Signal};
 
 const fn bit(signal: Signal) -> sys::SignalSet {
     1 << (signal.as_raw() - 1)
 }
 
 /// What PID 1 passes on to the payload.
-const FORWARDED: sys::SignalSet = bit(Signal::TERM)
-    | bit(Signal::INT)
-    | bit(Signal::HUP)
-    | bit(Signal::QUIT)
-    | bit(Signal::USR1)
-    | bit(Signal::USR2);
+const FORWARDED: sys::SignalSet = bit(Signal::INT) | bit(Signal::HUP) | bit(Signal::QUIT);
+
+/// What `poweroff`, `reboot` and `halt` send PID 1.
+const POWER: sys::SignalSet = signal_set();
 
 /// What only wakes PID 1.
 const NEWS: sys::SignalSet = bit(Signal::CHILD) | bit(Signal::IO);
@@ -32,14 +32,21 @@ pub(crate) fn unblock() {
 }
 
 /// Waits for a signal, at most so many milliseconds, and passes it on to `payload` if that is what it is for.
-pub(crate) fn wait(payload: Pid, milliseconds: Option<u32>) {
-    let Ok(number) = sys::wait_for_signal(FORWARDED | NEWS, milliseconds) else {
-        return; // the time is over
+///
+/// # Errors
+/// The verdict, if a program asked for the machine's end.
+pub(crate) fn wait(payload: Pid, milliseconds: Option<u32>) -> Result<(), Verdict> {
+    let Ok(number) = sys::wait_for_signal(FORWARDED | NEWS | POWER, milliseconds) else {
+        return Ok(()); // the time is over
     };
-    if let Some(signal) = Signal::from_named_raw(number.cast_signed())
-        && FORWARDED & bit(signal) != 0
-    {
-        // A payload that has just ended needs no signal.
-        let _ = kill_process(payload, signal);
+    let taken = 1 << (number - 1);
+    if POWER & taken != 0 {
+        #[expect(clippy::cast_possible_truncation, reason = "there are 64 signals")]
+        return Err(Verdict::Power(number as u8));
     }
+    if FORWARDED & taken != 0 {
+        // A payload that has just ended needs no signal.
+        let _ = sys::kill(payload, number);
+    }
+    Ok(())
 }

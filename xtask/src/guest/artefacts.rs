@@ -35,7 +35,8 @@ pub(crate) enum Patches {
 /// Options of every command that builds.
 #[derive(Args, Clone)]
 pub(crate) struct BuildOptions {
-    /// min, default, smp, debug, check, check-smp, lab, or flat
+    /// min, default, smp, debug, check, check-smp, lab, or flat. All leave out CPU mitigations within the guest
+    /// (CONFIG_CPU_MITIGATIONS): run no programs in one guest that do not trust each other
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(crate) profile: String,
     #[command(flatten)]

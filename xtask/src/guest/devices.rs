@@ -86,6 +86,11 @@ impl DeviceOptions {
         self.rootfs.is_some()
     }
 
+    /// The guest's root as it was given.
+    pub(crate) fn rootfs(&self) -> Option<&Path> {
+        self.rootfs.as_deref()
+    }
+
     /// Options that do not refer to files of a machine.
     fn without_files(&self) -> Vec<OsString> {
         let mut options = Vec::new();

@@ -6,4 +6,5 @@ pub(crate) mod devices;
 pub(crate) mod disk;
 pub(crate) mod payload;
 pub(crate) mod rootfs;
+pub(crate) mod settings;
 pub(crate) mod userland;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use jiffy::payload::Settings;
 
 use crate::base::failure::usage;
 use crate::base::files::read;
@@ -14,16 +15,18 @@ pub(crate) struct Payload {
     args: Vec<OsString>,
     /// Whether it is in the guest's root and not on this machine.
     in_guest: bool,
+    settings: Settings,
 }
 
 impl Payload {
     /// From the words after `--`, if there are any.
-    pub(crate) fn new(words: &[OsString], in_guest: bool) -> Option<Self> {
+    pub(crate) fn new(words: &[OsString], in_guest: bool, settings: Settings) -> Option<Self> {
         let (program, args) = words.split_first()?;
         Some(Self {
             program: program.clone(),
             args: args.to_vec(),
             in_guest,
+            settings,
         })
     }
 
@@ -41,11 +44,11 @@ impl Payload {
     /// The archive to append to the base initramfs; `flags` are those of [`jiffy_abi::payload`].
     pub(crate) fn archive(&self, flags: u32) -> Result<Vec<u8>> {
         if self.in_guest {
-            let environment = jiffy::payload::guest_environment();
-            return jiffy::payload::in_guest(&self.program, &self.args, &environment, flags)
+            return jiffy::payload::in_guest(&self.program, &self.args, &self.settings, flags)
                 .map_err(|error| usage(error.to_string()));
         }
-        pack(&self.program, &self.args, flags)
+        jiffy::payload::with_payload(&self.program, &self.args, &self.settings, flags)
+            .map_err(|error| usage(error.to_string()))
     }
 }
 
@@ -59,7 +62,7 @@ pub(crate) fn base(init: &Path) -> Result<Vec<u8>> {
 
 /// Packs a program. If that fails, it is the caller's error.
 pub(crate) fn pack(program: &OsStr, args: &[OsString], flags: u32) -> Result<Vec<u8>> {
-    let environment = jiffy::payload::environment();
-    jiffy::payload::with_payload(program, args, &environment, flags)
+    let settings = Settings::with_env(jiffy::payload::environment());
+    jiffy::payload::with_payload(program, args, &settings, flags)
         .map_err(|error| usage(error.to_string()))
 }

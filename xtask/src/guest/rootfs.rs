@@ -33,6 +33,7 @@ impl Root {
         let (file, settings) = split(given.as_os_str());
         let path = existing("--rootfs", Path::new(file))?;
         if path.is_dir() {
+            refuse_image(&path, &path)?;
             return archive(layout, &path, &path);
         }
         if is_ext(&path)? {
@@ -52,6 +53,7 @@ impl Root {
                 path.display()
             )));
         }
+        refuse_image(to, &path)?;
         archive(layout, to, &path)
     }
 }
@@ -67,6 +69,23 @@ fn archive(layout: &Layout, tree: &Path, from: &Path) -> Result<Root> {
     Ok(Root::Archive(file))
 }
 
+/// Refuses a container image, which has a root only when its layers have been unpacked over each other. `tree` is what was
+/// found in `given`.
+fn refuse_image(tree: &Path, given: &Path) -> Result<()> {
+    let kind = if tree.join("oci-layout").is_file() {
+        "an OCI image"
+    } else if tree.join("manifest.json").is_file() && !tree.join("bin").exists() {
+        "an image of `docker save`"
+    } else {
+        return Ok(());
+    };
+    Err(usage(format!(
+        "--rootfs {}: this is {kind}, with layers instead of a root. Make a root of it, as by `docker load`, `docker create \
+         --name NAME IMAGE` and `docker export NAME > root.tar` (podman has the same commands), and give root.tar",
+        given.display()
+    )))
+}
+
 fn is_ext(path: &Path) -> Result<bool> {
     let file = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let mut start = Vec::new();
@@ -74,4 +93,21 @@ fn is_ext(path: &Path) -> Result<bool> {
         .read_to_end(&mut start)
         .with_context(|| format!("reading {}", path.display()))?;
     Ok(start.get(EXT_MAGIC_AT..) == Some(&EXT_MAGIC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_images_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused =
+            || refuse_image(dir.path(), Path::new("given.tar")).map_err(|e| e.to_string());
+        assert!(refused().is_ok());
+        fs::write(dir.path().join("manifest.json"), "[]").unwrap();
+        assert!(refused().unwrap_err().contains("`docker save`"));
+        fs::write(dir.path().join("oci-layout"), "{}").unwrap();
+        assert!(refused().unwrap_err().contains("an OCI image"));
+    }
 }

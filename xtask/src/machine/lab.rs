@@ -17,7 +17,7 @@ use crate::base::cache::Cache;
 use crate::base::collect;
 use crate::base::files::{read, write};
 use crate::base::layout::Layout;
-use crate::base::ui::{Ui, print};
+use crate::base::ui::{Ui, complain, print};
 use crate::guest::artefacts::{self, BuildOptions, Patches};
 use crate::guest::devices::InLab;
 use crate::guest::payload::{Payload, pack};
@@ -164,7 +164,10 @@ pub(crate) fn execute(
     )?;
     if ended.timed_out {
         let seconds = (job.timeout + START).as_secs();
-        ui.say(&format!("the lab was killed after {seconds} s"));
+        // Also with --quiet: it is an error.
+        complain(&format!(
+            "the lab was killed after {seconds} s; give it longer with --timeout"
+        ));
     }
     Ok(ended)
 }

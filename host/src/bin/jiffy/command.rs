@@ -121,11 +121,16 @@ fn summary(report: &Report) -> String {
         Kind::Software => "ms (emulated by software KVM: not a boot time)",
         Kind::Lab => "lab ms",
     };
+    let outcome = match report.ended_by {
+        Some(how) => format!("{} by {how}", report.outcome),
+        None => report.outcome.to_string(),
+    };
     // After ready some time passes before anything else does, so without any there was no ready.
     let event = match (report.us.init > 0.0, report.outcome) {
         (true, Outcome::Ready) => "ready".to_owned(),
-        (true, outcome) => format!("{outcome}; ready"),
-        (false, outcome) => format!("{outcome} before PID 1 ran,"),
+        (true, _) => format!("{outcome}; ready"),
+        (false, _) if report.ended_by.is_some() => format!("{outcome}, without ready,"),
+        (false, _) => format!("{outcome} before PID 1 ran,"),
     };
     format!(
         "{event} after {:.2} = runner {:.2} + kernel {:.2} {unit}",

@@ -3,12 +3,12 @@
 use crate::cli::Run;
 use crate::io::{Error, duplicate, inherited, is_stdout};
 use jiffy::boot::{Archive, Config, Output};
-use jiffy::payload;
+use jiffy::payload::{self, Settings};
 use jiffy_abi::payload::ROOT;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where a program's output goes.
@@ -30,11 +30,12 @@ pub(crate) fn config(run: &mut Run, streams: u32) -> Result<Config, Error> {
     let archives = mem::take(&mut run.initrd).into_iter();
     let mut initramfs: Vec<_> = archives.map(Archive::File).collect();
     if let Some((program, args)) = run.program.split_first() {
+        let settings = settings(run)?;
         let packed = if run.in_guest || run.root {
             let flags = streams | if run.root { ROOT } else { 0 };
-            payload::in_guest(program, args, &payload::guest_environment(), flags)?
+            payload::in_guest(program, args, &settings, flags)?
         } else {
-            payload::with_payload(program, args, &payload::environment(), streams)?
+            payload::with_payload(program, args, &settings, streams)?
         };
         initramfs.push(Archive::Bytes(packed));
     }
@@ -55,6 +56,29 @@ pub(crate) fn config(run: &mut Run, streams: u32) -> Result<Config, Error> {
         seccomp: !run.no_seccomp,
         profile: mem::take(&mut run.profile),
         program: run.program.first().map(PathBuf::from),
+        root: run.in_guest || run.root,
         trace: run.trace.is_some().then_some(run.sample_hz),
     })
+}
+
+/// What the program is started with. Names of users are this machine's, if the program is.
+fn settings(run: &Run) -> Result<Settings, payload::Error> {
+    let in_guest = run.in_guest || run.root;
+    let mut settings = Settings::with_env(if in_guest {
+        payload::guest_environment()
+    } else {
+        payload::environment()
+    });
+    if let Some(user) = &run.user {
+        settings.set_user(user, (!in_guest).then_some(Path::new("/")))?;
+    }
+    settings.set_env(run.env.iter().cloned())?;
+    if let Some(path) = &run.workdir {
+        settings.set_workdir(path.clone())?;
+    }
+    if let Some(name) = &run.hostname {
+        settings.set_hostname(name.clone())?;
+    }
+    settings.add.clone_from(&run.add);
+    Ok(settings)
 }

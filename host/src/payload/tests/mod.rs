@@ -5,7 +5,7 @@ mod refused;
 use super::program;
 use super::search::Libraries;
 use super::tree::{Node, Tree};
-use super::{Error, base, with_payload};
+use super::{Error, Settings, base, with_payload};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use std::ffi::{OsStr, OsString};
@@ -109,7 +109,15 @@ fn a_dynamic_program_brings_its_loader_and_libraries() {
 
 #[test]
 fn the_same_request_makes_the_same_archive() {
-    let pack = || with_payload("sh".as_ref(), &["-c".into()], &["A=1".into()], 1).unwrap();
+    let pack = || {
+        with_payload(
+            "sh".as_ref(),
+            &["-c".into()],
+            &Settings::with_env(vec!["A=1".into()]),
+            1,
+        )
+        .unwrap()
+    };
     let archive = pack();
     assert_eq!(archive, pack());
     assert_eq!(archive.len() % 4, 0);

@@ -1,7 +1,7 @@
 //! Requests that are refused, and what the errors say.
 
 use super::{Place, check, shell, take};
-use crate::payload::with_payload;
+use crate::payload::{Settings, with_payload};
 use expect_test::expect;
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
@@ -59,7 +59,7 @@ fn what_cannot_run_is_refused() {
         &place,
         take(&file),
         expect![
-            "PLACE/arm is built for 64-bit Arm, but the guest is 64-bit x86: build it for x86-64"
+            "PLACE/arm is built for 64-bit Arm, but the guest is 64-bit x86, without CONFIG_IA32_EMULATION: build it for x86-64"
         ],
     );
     let mut small = shell();
@@ -69,7 +69,7 @@ fn what_cannot_run_is_refused() {
         &place,
         take(&file),
         expect![
-            "PLACE/small is built for 32-bit x86, but the guest is 64-bit x86: build it for x86-64"
+            "PLACE/small is built for 32-bit x86, but the guest is 64-bit x86, without CONFIG_IA32_EMULATION: build it for x86-64"
         ],
     );
     let file = place.file("short", 0o755, &shell()[..100]);
@@ -116,7 +116,7 @@ fn what_the_guest_cannot_hold_is_refused() {
 #[test]
 fn strings_that_no_program_can_get_are_refused() {
     let error = |args: &[OsString]| {
-        with_payload("sh".as_ref(), args, &[], 0)
+        with_payload("sh".as_ref(), args, &Settings::default(), 0)
             .unwrap_err()
             .to_string()
     };
@@ -124,7 +124,8 @@ fn strings_that_no_program_can_get_are_refused() {
         .assert_eq(&error(&["a\0b".into()]));
     expect!["1025 arguments and environment strings, and PID 1 takes 1024: pass fewer"]
         .assert_eq(&error(&vec!["".into(); 1024]));
-    let missing = with_payload("no such program".as_ref(), &[], &[], 0).unwrap_err();
+    let missing =
+        with_payload("no such program".as_ref(), &[], &Settings::default(), 0).unwrap_err();
     expect!["no program no such program in PATH: install it, or give its path with a slash in it"]
         .assert_eq(&missing.to_string());
 }

@@ -28,7 +28,7 @@ pub(crate) use traced::{logged, trace};
 /// Runs the command; the status is the guest program's where there is one.
 pub(crate) fn run(layout: &Layout, options: &BootOptions) -> Result<ExitCode> {
     let ui = Ui::new(options.build.quiet);
-    if let Some(payload) = options.payload() {
+    if let Some(payload) = options.payload()? {
         payload.check()?;
     }
     if options.vmm != Vmm::Host {

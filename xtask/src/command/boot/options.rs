@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jiffy::boot::{MemorySize, Pages, Protocol};
 
@@ -11,6 +12,7 @@ use crate::base::units::seconds;
 use crate::guest::artefacts::BuildOptions;
 use crate::guest::devices::DeviceOptions;
 use crate::guest::payload::Payload;
+use crate::guest::settings::SettingsOptions;
 use crate::machine::kvm::On;
 
 const EXAMPLES: &str = "\
@@ -20,7 +22,11 @@ Exit status: the program's own; 0 ready; 124 timed out; 125 the runner or the gu
 Examples:
   cargo xtask boot --install
   cargo xtask boot --profile min --on lab --json
-  echo hello | cargo xtask boot -- /usr/bin/tr a-z A-Z";
+  cargo xtask boot --env A=1 --user 1000 --workdir /tmp -- /bin/sh -c 'echo $A; pwd'
+  echo hello | cargo xtask boot -- /usr/bin/tr a-z A-Z
+
+PROGRAM sees its own libraries, the standard modules of Python or Perl if it is their interpreter, and what --add names;
+with --rootfs, that root. It sees nothing else of this machine.";
 
 /// What boots the guest.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,6 +65,8 @@ pub(crate) struct BootOptions {
     pub(super) pages: Pages,
     #[command(flatten)]
     pub(super) devices: DeviceOptions,
+    #[command(flatten)]
+    pub(super) settings: SettingsOptions,
     /// How long the guest may run
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(super) timeout: Duration,
@@ -84,8 +92,19 @@ pub(crate) struct BootOptions {
 
 impl BootOptions {
     /// The program and its arguments, if there is one.
-    pub(super) fn payload(&self) -> Option<Payload> {
-        Payload::new(&self.program, self.devices.has_root())
+    pub(super) fn payload(&self) -> Result<Option<Payload>> {
+        let settings = self.settings.settings(self.devices.rootfs())?;
+        let in_guest = self.devices.has_root();
+        Ok(Payload::new(&self.program, in_guest, settings))
+    }
+
+    /// The runner's options for the program, where the runner itself packs it or finds it in the guest.
+    pub(super) fn program_settings(&self) -> Result<Vec<OsString>> {
+        if self.program.is_empty() {
+            return Ok(Vec::new());
+        }
+        let settings = self.settings.settings(self.devices.rootfs())?;
+        Ok(self.settings.runner(&settings))
     }
 
     /// Whether PID 1 is ours.

@@ -68,6 +68,7 @@ pub(super) fn on_this_machine(
     for initrd in initrds {
         args.extend(["--initrd".into(), initrd.into()]);
     }
+    args.extend(options.program_settings()?);
     if !options.program.is_empty() {
         args.push("--".into());
         args.extend(options.program.iter().cloned());
@@ -88,11 +89,20 @@ pub(super) fn lab_run(
         kernel,
         initrds,
         memory_mib: options.memory.mib(),
-        options: options.runner(),
+        options: lab_options(options)?,
         devices: options.devices.in_lab(layout)?,
         timeout: options.timeout,
         json: options.build.json,
-        payload: options.payload(),
+        payload: options.payload()?,
         stdout: None,
     })
+}
+
+/// The runner's options in the lab. A program of this machine is packed here, with its settings.
+fn lab_options(options: &BootOptions) -> Result<Vec<OsString>> {
+    let mut all = options.runner();
+    if options.devices.has_root() {
+        all.extend(options.program_settings()?);
+    }
+    Ok(all)
 }

@@ -65,7 +65,7 @@ fn initramfs(initrds: &[PathBuf], options: &BootOptions) -> Result<Vec<u8>> {
         // An archive must begin at a multiple of four bytes.
         archive.resize(archive.len().next_multiple_of(4), 0);
     }
-    if let Some(payload) = options.payload() {
+    if let Some(payload) = options.payload()? {
         // QEMU's debug devices are for output only, so the program gets no input.
         archive.extend(payload.archive(0)?);
     }
@@ -73,7 +73,7 @@ fn initramfs(initrds: &[PathBuf], options: &BootOptions) -> Result<Vec<u8>> {
 }
 
 fn report(ui: &Ui, options: &BootOptions, ended: &Ended, accelerator: &str) -> Result<u8> {
-    let (outcome, status) = judge(ended, options.payload().is_some())?;
+    let (outcome, status) = judge(ended, options.payload()?.is_some())?;
     if options.build.json {
         let ready = ended.ready.unwrap_or_default();
         let ready = u64::try_from(ready.as_micros()).unwrap_or(u64::MAX);

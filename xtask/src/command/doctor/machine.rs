@@ -8,7 +8,13 @@ use super::finding::Finding;
 
 /// All that there is to find below a root.
 pub(super) fn findings(root: &Path) -> impl Iterator<Item = Finding> {
-    let found = [nested(root), mitigations(root), swap(root)];
+    let found = [
+        nested(root),
+        mitigations(root),
+        swap(root),
+        favordynmods(root),
+        cgroup(root),
+    ];
     found.into_iter().flatten().chain([tap(root)])
 }
 
@@ -51,6 +57,43 @@ fn mitigations(root: &Path) -> Option<Finding> {
             ..Finding::good("mitigations", format!("none against {}", open.join(", ")))
         }
     })
+}
+
+/// Whether a process enters a cgroup without waiting, as a runner with --cgroup does.
+fn favordynmods(root: &Path) -> Option<Finding> {
+    let text = fs::read_to_string(root.join("proc/self/mounts")).ok()?;
+    let mut mounts = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mount = mounts.find(|fields| fields.get(2) == Some(&"cgroup2"))?;
+    let has = mount
+        .get(3)
+        .is_some_and(|options| options.split(',').any(|option| option == "favordynmods"));
+    Some(if has {
+        Finding::good("entering a cgroup", "without a wait (favordynmods)")
+    } else {
+        Finding {
+            good: false,
+            change: "mount -o remount,favordynmods /sys/fs/cgroup",
+            buys: "--cgroup without waiting for all processors; forks get slower (Documentation/admin-guide/cgroup-v2.rst)",
+            ..Finding::good(
+                "entering a cgroup",
+                "waits for all processors (no favordynmods)",
+            )
+        }
+    })
+}
+
+/// The cgroup that a runner gets without --cgroup.
+fn cgroup(root: &Path) -> Option<Finding> {
+    let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    Some(Finding::good(
+        "cgroup of guests without --cgroup",
+        if path == "/" {
+            "the root: no limits"
+        } else {
+            path
+        },
+    ))
 }
 
 fn swap(root: &Path) -> Option<Finding> {

@@ -46,6 +46,7 @@ struct Report {
 pub(crate) fn run(layout: &Layout, options: &DoctorOptions) -> Result<ExitCode> {
     let probe = probe(layout)?;
     let mut checks = vec![kvm(&probe)];
+    checks.extend(creation());
     checks.extend(findings(Path::new("/")));
     let report = Report {
         schema: 1,
@@ -64,6 +65,16 @@ fn findings(root: &Path) -> Vec<Finding> {
     settings::findings(root)
         .chain(machine::findings(root))
         .collect()
+}
+
+/// How long this machine takes to create a VM: among others, a thread where nx_huge_pages is on.
+fn creation() -> Option<Finding> {
+    let took = jiffy::report::probe::creation().ok()?;
+    let us = took.as_secs_f64() * 1e6;
+    Some(Finding::good(
+        "KVM_CREATE_VM",
+        format!("{us:.0} us (median)"),
+    ))
 }
 
 fn kvm(probe: &Probe) -> Finding {
@@ -158,6 +169,11 @@ mod tests {
             ),
             ("proc/cpuinfo", "flags\t\t: fpu svm\n"),
             ("proc/swaps", "Filename Type\n"),
+            (
+                "proc/self/mounts",
+                "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,favordynmods 0 0\n",
+            ),
+            ("proc/self/cgroup", "0::/user.slice\n"),
         ];
         assert_eq!(bad(&files), []);
         // Each file is a line; those that are not there are none.
@@ -183,6 +199,7 @@ mod tests {
                 "Vulnerable: no microcode\n",
             ),
             ("proc/cpuinfo", "flags\t\t: fpu hypervisor\n"),
+            ("proc/self/mounts", "none /sys/fs/cgroup cgroup2 rw 0 0\n"),
         ];
         let wanted = [
             ("transparent huge pages", "never"),
@@ -192,6 +209,10 @@ mod tests {
             ("nanoseconds that a halted guest is polled for", "0"),
             ("machine", "a guest of another hypervisor"),
             ("mitigations", "none against mds"),
+            (
+                "entering a cgroup",
+                "waits for all processors (no favordynmods)",
+            ),
             ("taps, for --net", "there is no /dev/net/tun"),
         ];
         let wanted = wanted.map(|(name, is)| (name, is.to_owned()));

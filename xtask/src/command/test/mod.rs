@@ -4,6 +4,7 @@
 //! a row with a name and a time limit.
 
 mod ablation;
+mod basics;
 mod bench;
 mod boot_text;
 mod boots;
@@ -119,6 +120,7 @@ fn all() -> Vec<Check> {
     let mut checks = tools::checks();
     checks.extend(patches::checks());
     checks.extend(boots::checks());
+    checks.extend(basics::checks());
     checks.extend(bench::checks());
     checks.extend(budget::checks());
     checks.extend(ablation::checks());

@@ -4,5 +4,5 @@ mod diff;
 mod patches;
 mod subset;
 
-pub(crate) use patches::Series;
+pub(crate) use patches::{Series, Staged};
 pub(crate) use subset::{Companions, Subset, Unpatched};

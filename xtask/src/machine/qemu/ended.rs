@@ -25,6 +25,7 @@ pub(crate) fn judge(ended: &Ended, payload: bool) -> Result<(Outcome, u8)> {
     Ok(match ended.verdict {
         Some(Verdict::Exit(status)) => (Outcome::Exited, status),
         Some(Verdict::Signal(signal)) => (Outcome::Exited, 128 | signal),
+        Some(Verdict::Power(_)) => (Outcome::Exited, 0),
         Some(Verdict::Error(stage, errno)) => {
             return Err(failure::fault(format!(
                 "PID 1 failed at {}: {}",

@@ -9,7 +9,8 @@ Usage:
   jiffy probe [--json]
 
 run boots until PID 1 is ready. With PROGRAM, it copies the program and the libraries it needs into the guest, runs it
-there, and passes on its stdin, stdout, stderr and exit status. probe tells what kind of KVM this host has.
+there, and passes on its stdin, stdout, stderr and exit status. PROGRAM sees its own libraries, the standard modules of
+Python or Perl if it is their interpreter, what --add names, and nothing else of this machine. probe tells what kind of KVM this host has.
 
 Options of run:
   --kernel FILE       the kernel: an x86-64 vmlinux
@@ -25,6 +26,11 @@ Options of run:
   --root FILE[,ro][,direct]
                       add a disk, /dev/vda, whose ext4 file system is the root, where PROGRAM is
   --in-guest          PROGRAM is in the initramfs already: copy nothing
+  --add FILE          copy this file or directory into the guest too, at the same path; may be repeated
+  --env NAME=VALUE    set a variable of PROGRAM's environment; may be repeated
+  --workdir DIR       PROGRAM's working directory in the guest (/)
+  --user UID[:GID]    run PROGRAM as this user; one of this machine also by name, unless PROGRAM is in the guest
+  --hostname NAME     the guest's host name (jiffy)
   --net tap=NAME[,ip=A.B.C.D/N[,gw=A.B.C.D]][,mac=XX:XX:XX:XX:XX:XX]
                       add a network card on a tap; a tap that does not exist is created, with the gateway's address
   --console           run PROGRAM on a terminal, /dev/hvc0, which is shown on ours; Ctrl-A x ends it (see --timeout)
@@ -59,6 +65,7 @@ Exit status: the program's own; 0 ready; 124 timed out; 125 the runner's or the 
 
 Examples:
   jiffy run --kernel vmlinux --initrd initramfs.cpio
+  jiffy run --kernel vmlinux --initrd initramfs.cpio --env A=1 --user 1000 --workdir /tmp -- /bin/sh -c 'echo $A; id'
   echo hello | jiffy run --kernel vmlinux --initrd initramfs.cpio -- /usr/bin/tr a-z A-Z
   jiffy run --kernel vmlinux --initrd initramfs.cpio --runs 15 --json
   jiffy run --kernel vmlinux --initrd initramfs.cpio --count 1000 --parallel 64 --pages 4k";

@@ -53,6 +53,11 @@ pub(crate) struct Run {
     pub(crate) no_seccomp: bool,
     pub(crate) jail: Option<PathBuf>,
     pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) env: Vec<OsString>,
+    pub(crate) workdir: Option<OsString>,
+    pub(crate) user: Option<String>,
+    pub(crate) hostname: Option<OsString>,
+    pub(crate) add: Vec<PathBuf>,
     pub(crate) program: Vec<OsString>,
 }
 
@@ -108,6 +113,11 @@ fn run(parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, lexopt
             Long("pages") => run.pages = options.value("pages", str::parse)?,
             Long("irqchip") => run.irqchip = options.value("irqchip", str::parse)?,
             Long("in-guest") => run.in_guest = true,
+            Long("env") => run.env.push(options.0.value()?),
+            Long("workdir") => run.workdir = Some(options.0.value()?),
+            Long("user") => run.user = Some(options.text()?),
+            Long("hostname") => run.hostname = Some(options.0.value()?),
+            Long("add") => run.add.push(options.path()?),
             Long("cmdline") => run.cmdline = options.text()?,
             Long("timeout") => run.timeout = options.value("timeout", values::seconds)?,
             Long("stdin") => run.stdin = Some(options.path()?),
