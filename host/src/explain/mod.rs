@@ -2,4 +2,5 @@
 
 pub(crate) mod diagnose;
 pub(crate) mod dmesg;
+mod kernel_memory;
 pub(crate) mod symbols;

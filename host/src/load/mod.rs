@@ -1,6 +1,8 @@
 //! What is put into guest memory before the guest runs: the kernel, the initramfs, and the structures by which the kernel learns of its machine.
 
+pub(crate) mod acpi;
 pub(crate) mod boot_params;
+pub mod bzimage;
 pub mod command_line;
 pub(crate) mod entry;
 pub(crate) mod initramfs;

@@ -17,6 +17,17 @@ const VERSION: u32 = 1;
 const INFO: u64 = 56;
 const MODULE: u64 = 32;
 
+/// Offset of the address of the ACPI tables' root pointer.
+const RSDP: u64 = 32;
+
+/// Tells the kernel where the ACPI tables are.
+///
+/// # Errors
+/// None for a guest of the smallest size.
+pub(crate) fn write_acpi(memory: &GuestMemory) -> Result<()> {
+    memory.write(layout::START_INFO + RSDP, &layout::ACPI.to_le_bytes())
+}
+
 /// Writes the command line and the start info for a kernel with this initramfs (guest-physical, may be empty).
 ///
 /// # Errors
@@ -35,7 +46,7 @@ pub(crate) fn write(
     for word in [MAGIC, VERSION, 0, u32::from(!initramfs.is_empty())] {
         info.extend(word.to_le_bytes());
     }
-    // The modules, the command line, no ACPI, the memory map.
+    // The modules, the command line, no ACPI yet, the memory map.
     for address in [module, layout::COMMAND_LINE, 0, map, usable.len() as u64] {
         info.extend(address.to_le_bytes());
     }

@@ -7,6 +7,8 @@ pub enum Ending {
     Ended,
     /// It reset the machine.
     Reset,
+    /// It switched the machine off.
+    PowerOff,
     /// A triple fault.
     TripleFault,
     /// KVM could not go on, for this reason.

@@ -22,9 +22,13 @@ pub enum Outcome {
     Ready,
     /// The payload ended.
     Exited,
+    /// The guest switched the machine off.
+    PoweredOff,
+    /// The guest rebooted, which ends the machine.
+    Rebooted,
     /// The kernel panicked.
     Panicked,
-    /// The guest ended as none should: by a triple fault, by a reset, without a verdict.
+    /// The guest ended as none should: by a triple fault, by a reset for which no reason is known, without a verdict.
     Crashed,
     /// The timeout expired.
     TimedOut,
@@ -33,9 +37,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Outcome::Ready,
         Outcome::Exited,
+        Outcome::PoweredOff,
+        Outcome::Rebooted,
         Outcome::Panicked,
         Outcome::Crashed,
         Outcome::TimedOut,
@@ -48,6 +54,8 @@ impl Outcome {
         match self {
             Outcome::Ready => "ready",
             Outcome::Exited => "exited",
+            Outcome::PoweredOff => "powered-off",
+            Outcome::Rebooted => "rebooted",
             Outcome::Panicked => "panicked",
             Outcome::Crashed => "crashed",
             Outcome::TimedOut => "timed-out",
@@ -62,7 +70,8 @@ impl FromStr for Outcome {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let mut all = Self::ALL.into_iter();
         all.find(|outcome| outcome.name() == text).ok_or_else(|| {
-            let names = "ready, exited, panicked, crashed, timed-out or interrupted";
+            let names =
+                "ready, exited, powered-off, rebooted, panicked, crashed, timed-out or interrupted";
             ValueError::new(text, names)
         })
     }
@@ -74,6 +83,8 @@ impl fmt::Display for Outcome {
         f.write_str(match self {
             Outcome::Ready => "ready",
             Outcome::Exited => "exited",
+            Outcome::PoweredOff => "powered off",
+            Outcome::Rebooted => "rebooted",
             Outcome::Panicked => "panicked",
             Outcome::Crashed => "crashed",
             Outcome::TimedOut => "timed out",

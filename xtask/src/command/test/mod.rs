@@ -13,6 +13,7 @@ mod check;
 mod command;
 mod debug;
 mod devices;
+mod foreign;
 mod guests;
 mod inputs;
 mod inside;
@@ -127,6 +128,7 @@ fn all() -> Vec<Check> {
     checks.extend(pages::checks());
     checks.extend(smoke::checks());
     checks.extend(devices::checks());
+    checks.extend(foreign::checks());
     checks.extend(cgroup::checks());
     checks.extend(killed::checks());
     checks.extend(network::checks());

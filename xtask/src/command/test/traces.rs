@@ -10,8 +10,9 @@ use tempfile::TempDir;
 
 use super::check::{Check, Context};
 use super::command::Run;
+use super::foreign;
 use super::slow;
-use crate::base::install::{has_program, is_debian};
+use crate::base::install::has_program;
 
 /// The least share of samples with a name.
 const ATTRIBUTED: f64 = 0.95;
@@ -26,9 +27,6 @@ const REPEATS: f64 = 0.02;
 /// Shows the flame graph; Ubuntu has it in no package.
 const BROWSER: &str = "chromium";
 
-/// Debian's kernel for virtual machines.
-const DEBIAN: &str = "linux-image-cloud-amd64";
-
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
     vec![
@@ -42,7 +40,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new("trace/baseline", baseline),
         Check::new("trace/panic", panic),
         Check::new("trace/dmesg", dmesg),
-        Check::new("trace/debian", debian).unless(not_debian()),
+        Check::new("trace/debian", debian).unless(foreign::not_debian()),
     ]
 }
 
@@ -269,35 +267,9 @@ fn dmesg(context: &Context<'_>) -> Result<()> {
 /// A kernel that nobody here has built or patched, straight from its package, to its first user process.
 fn debian(context: &Context<'_>) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let depends = Run::program(&["apt-cache", "depends", DEBIAN]).run(context)?;
-    let package = depends
-        .ended_with(0)?
-        .stdout
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: "))
-        .context("the package depends on no kernel; run apt-get update")?
-        .to_owned();
-    Run::program(&["apt-get", "download", &package])
-        .run_in(dir.path())?
-        .ended_with(0)?;
-    let archive = fs::read_dir(dir.path())?
-        .next()
-        .context("no package")??
-        .path();
-    let archive = archive.to_str().context("a path")?;
-    Run::program(&["dpkg-deb", "--extract", archive, "root"])
-        .run_in(dir.path())?
-        .ended_with(0)?;
-    let kernel = fs::read_dir(dir.path().join("root/boot"))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .find(|path| path.to_string_lossy().contains("vmlinuz"))
-        .context("the package has no kernel")?;
+    let kernel = foreign::debian(context, dir.path())?;
     let kernel = kernel.to_str().context("a path")?;
     let result = explained(context, "min", &["--on", "lab", "--kernel", kernel])?;
     ensure!(result["outcome"] == "ready", "{}", result["outcome"]);
     Ok(())
-}
-
-fn not_debian() -> Option<String> {
-    (!is_debian()).then(|| format!("this is not Debian, and has no {DEBIAN}"))
 }
