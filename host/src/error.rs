@@ -34,7 +34,9 @@ pub enum Error {
         error: io::Error,
     },
     /// A kernel image that cannot be booted.
-    #[error("{path} is not a kernel that jiffy can boot: {reason}; give an x86-64 vmlinux")]
+    #[error(
+        "{path} is not a kernel that jiffy can boot: {reason}; give an x86-64 vmlinux or bzImage"
+    )]
     Kernel {
         /// The image.
         path: PathBuf,
@@ -151,6 +153,37 @@ pub enum KernelFault {
         "it has no entry point in its segments and no note of one for PVH, or --entry pvh was given without such a note"
     )]
     Entry,
+    /// A bzImage that no vmlinux comes out of.
+    #[error("cannot extract the vmlinux from this bzImage: {0}")]
+    BzImage(#[from] BzImageFault),
+}
+
+/// Why no vmlinux comes out of a bzImage.
+#[derive(Debug, thiserror::Error)]
+pub enum BzImageFault {
+    /// A boot protocol, by its two numbers, that does not say where the payload is.
+    #[error("its boot protocol {0}.{1:02} is older than 2.08 (Linux 2.6.26)")]
+    Protocol(u16, u16),
+    /// A payload that is not wholly in the file.
+    #[error("it is cut short: its payload extends beyond the file")]
+    Cut,
+    /// A payload that begins like no compression of Linux.
+    #[error("its payload has an unknown compression (it begins with {0:02x?})")]
+    Compression(Vec<u8>),
+    /// More bytes than any kernel has.
+    #[error("it claims to be {0} bytes when decompressed")]
+    Size(usize),
+    /// What the decompressor says.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// Too many or too few bytes.
+    #[error("it is damaged: {len} bytes or more came out instead of {size}")]
+    Length {
+        /// How many came out, until one too many.
+        len: usize,
+        /// How many it claims to be.
+        size: usize,
+    },
 }
 
 /// A value that is not one of those that a type takes. The message names the value and what to give instead; the option,

@@ -21,6 +21,10 @@ pub(crate) const COMMAND_LINE_SIZE: usize = 2048;
 /// End of the low memory that the memory map offers: above lie a PC's BIOS area and video memory.
 pub(crate) const LOW_MEMORY_END: u64 = 0x9_fc00;
 
+/// ACPI tables, where there are any: the root pointer at the start of what kernels search for its signature, should they not
+/// be told where it is.
+pub(crate) const ACPI: u64 = 0xe_0000;
+
 /// Start of the memory above the BIOS area, where kernels are linked to run.
 pub const HIGH_MEMORY: u64 = 0x10_0000;
 

@@ -52,5 +52,5 @@ mod software;
 pub mod trace;
 
 pub use confine::cgroup;
-pub use error::{Error, KernelFault, Result, ValueError};
-pub use load::command_line;
+pub use error::{BzImageFault, Error, KernelFault, Result, ValueError};
+pub use load::{bzimage, command_line};

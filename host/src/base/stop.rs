@@ -44,7 +44,10 @@ pub(crate) fn set_deadline(deadline: Instant) {
 
 /// The timeout's signal has come. This is called in its handler, and reads the clock, which a handler may.
 pub(crate) fn tick() {
-    if DEADLINE.get().is_none_or(|deadline| Instant::now() >= deadline) {
+    if DEADLINE
+        .get()
+        .is_none_or(|deadline| Instant::now() >= deadline)
+    {
         OVER.set(true);
     } else {
         TICK.set(true);

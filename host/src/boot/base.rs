@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use crate::error::{Error, Result};
+use crate::load::acpi::Acpi;
 use crate::load::entry::Entry;
 use crate::load::initramfs::Initramfs;
 use crate::load::kernel::Kernel;
@@ -17,6 +18,8 @@ pub(crate) struct Base {
     pub(super) kernel: Kernel,
     pub(super) entry: Entry,
     pub(super) initramfs: Initramfs,
+    /// Whether the kernel is given ACPI tables.
+    pub(super) acpi: bool,
     pub(crate) details: Option<Details>,
 }
 
@@ -34,6 +37,11 @@ impl Base {
         Ok(Base {
             kvm,
             entry: kernel.entry(config.entry)?,
+            acpi: match config.acpi {
+                Acpi::Auto => kernel.reads_acpi(),
+                Acpi::On => true,
+                Acpi::Off => false,
+            },
             kernel,
             initramfs: Initramfs::open(mem::take(&mut config.initramfs))?,
             details,

@@ -2,6 +2,7 @@
 
 use crate::devices::Spec;
 use crate::devices::irqchip::Irqchip;
+use crate::load::acpi::Acpi;
 use crate::load::entry::Protocol;
 use crate::load::initramfs::Archive;
 use crate::memory::{MemorySize, Pages};
@@ -13,7 +14,7 @@ use std::time::Duration;
 /// What to boot, and how.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A vmlinux.
+    /// A vmlinux or a bzImage.
     pub kernel: PathBuf,
     /// How to enter it.
     pub entry: Protocol,
@@ -29,6 +30,8 @@ pub struct Config {
     pub pages: Pages,
     /// Interrupt hardware.
     pub irqchip: Irqchip,
+    /// Whether the kernel is given ACPI tables.
+    pub acpi: Acpi,
     /// The guest's devices.
     pub devices: Vec<Spec>,
     /// The longest that the guest may run.
@@ -52,7 +55,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A machine with 128 MiB and one vCPU that boots this vmlinux, for at most a minute, in a confined thread.
+    /// A machine with 128 MiB and one vCPU that boots this kernel, for at most a minute, in a confined thread.
     #[must_use]
     pub fn new(kernel: impl Into<PathBuf>) -> Self {
         Config {
@@ -64,6 +67,7 @@ impl Config {
             cpus: 1,
             pages: Pages::default(),
             irqchip: Irqchip::default(),
+            acpi: Acpi::default(),
             devices: Vec::new(),
             timeout: Duration::from_secs(60),
             ready_fd: None,

@@ -9,7 +9,7 @@ use crate::confine::seccomp::{self, Filter};
 use crate::error::Result;
 use crate::explain::diagnose::Evidence;
 use crate::load::entry::Entry;
-use crate::load::{boot_params, command_line, mptable, pvh};
+use crate::load::{acpi, boot_params, command_line, mptable, pvh};
 use crate::machine::exit::Exits;
 use crate::machine::ports::Ports;
 use crate::machine::run::{Finished, Observers, Run};
@@ -29,6 +29,7 @@ pub(crate) use base::Base;
 pub use config::Config;
 
 pub use crate::devices::irqchip::Irqchip;
+pub use crate::load::acpi::Acpi;
 pub use crate::load::entry::Protocol;
 pub use crate::load::initramfs::Archive;
 pub use crate::machine::output::Output;
@@ -112,17 +113,36 @@ fn prepare(base: &Base, config: &Config, clock: Clock) -> Result<(Vm, Marks)> {
 
     let kernel_end = kernel.place(&mut vm.memory)?;
     let initramfs = base.initramfs.place(&mut vm.memory, kernel_end)?;
-    let devices = vm.devices.command_line();
-    let command_line = command_line::of(&vm.memory, vm.tsc_khz(), &devices, &config.command_line);
+    let devices = vm.devices.command_line(base.acpi);
+    let own = (devices.as_str(), config.command_line.as_str());
+    let command_line = command_line::of(&vm.memory, vm.tsc_khz(), base.acpi, own);
     match base.entry {
         Entry::Linux64(_) => boot_params::write(&vm.memory, &command_line, &initramfs)?,
         Entry::Pvh(_) => pvh::write(&vm.memory, &command_line, &initramfs)?,
     }
     mptable::write(&vm.memory, config.cpus, vm.devices.interrupts())?;
+    if base.acpi {
+        write_acpi(base, config, &vm)?;
+    }
     let loaded = clock.elapsed();
 
     vcpu::set_up(&vm, kvm, base.entry)?;
     Ok((vm, Marks { created, loaded }))
+}
+
+/// Writes the ACPI tables, and tells the kernel of them in the way in which it is entered.
+fn write_acpi(base: &Base, config: &Config, vm: &Vm) -> Result<()> {
+    let interrupts = vm.devices.interrupts();
+    let machine = acpi::Machine {
+        cpus: config.cpus,
+        ioapic: config.irqchip == Irqchip::Pc || interrupts.is_some(),
+        interrupts,
+    };
+    acpi::write(&vm.memory, &machine)?;
+    match base.entry {
+        Entry::Linux64(_) => boot_params::write_acpi(&vm.memory),
+        Entry::Pvh(_) => pvh::write_acpi(&vm.memory),
+    }
 }
 
 /// Drops what the run does not need, and starts the threads of devices and of the other vCPUs: after the jail, because a

@@ -104,10 +104,11 @@ impl Devices {
         })
     }
 
-    /// What they add to the kernel's command line.
+    /// What they add to the kernel's command line: their registers and lines too, unless ACPI tells of those.
     #[must_use]
-    pub(crate) fn command_line(&self) -> String {
-        let lines = (0..self.transports.len() as u64).zip(FIRST_IRQ..);
+    pub(crate) fn command_line(&self, acpi: bool) -> String {
+        let told = if acpi { 0 } else { self.transports.len() };
+        let lines = (0..told as u64).zip(FIRST_IRQ..);
         lines
             .map(|(number, irq)| {
                 let at = layout::DEVICES + number * layout::PAGE;

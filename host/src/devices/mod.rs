@@ -1,7 +1,7 @@
 //! Devices of the guest: virtio over memory-mapped registers, each only where it was asked for.
 //!
-//! The kernel learns of them from its command line (`virtio_mmio.device=`), and of their interrupts from the MP table. A
-//! machine without devices has no registers, no I/O APIC, and no thread.
+//! The kernel learns of them from its command line (`virtio_mmio.device=`), and of their interrupts from the MP table; of
+//! both from ACPI tables, where it can read these and is not ours. A machine without devices has no registers, no I/O APIC, and no thread.
 
 pub(crate) mod balloon;
 pub(crate) mod block;

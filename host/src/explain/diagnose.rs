@@ -97,27 +97,29 @@ impl Evidence<'_> {
                 let what = format!(
                     "the guest was stopped after {seconds} s{when}; give it longer with --timeout"
                 );
-                self.bad(Outcome::TimedOut, TIMED_OUT, what)
+                bad(Outcome::TimedOut, what, &self.known())
             }
             Ending::Stopped(Stop::Interrupted) => {
                 Diagnosis::good(Outcome::Interrupted, INTERRUPTED)
                     .with_lines(vec!["interrupted".to_owned()])
             }
-            Ending::KvmError(what) => self.bad(Outcome::Crashed, FAULT, what.clone()),
-            Ending::Ended | Ending::Reset | Ending::TripleFault | Ending::Halted => {
-                match self.verdict {
-                    Some(Verdict::Exit(status)) => self.exited(status),
-                    // As a shell shows a program that a signal ended.
-                    Some(Verdict::Signal(signal)) => self.exited(128 | signal),
-                    Some(Verdict::Power(signal)) => Diagnosis {
-                        ended_by: power::of_signal(signal).map(EndedBy::from),
-                        ..Diagnosis::good(Outcome::Exited, 0)
-                    },
-                    Some(Verdict::Error(stage, errno)) => Diagnosis::good(Outcome::Crashed, FAULT)
-                        .with_lines(vec![init_error(stage, errno, self.program)]),
-                    None => self.without_verdict(),
-                }
-            }
+            Ending::KvmError(what) => bad(Outcome::Crashed, what.clone(), &self.known()),
+            Ending::Ended
+            | Ending::Reset
+            | Ending::PowerOff
+            | Ending::TripleFault
+            | Ending::Halted => match self.verdict {
+                Some(Verdict::Exit(status)) => self.exited(status),
+                // As a shell shows a program that a signal ended.
+                Some(Verdict::Signal(signal)) => self.exited(128 | signal),
+                Some(Verdict::Power(signal)) => Diagnosis {
+                    ended_by: power::of_signal(signal).map(EndedBy::from),
+                    ..Diagnosis::good(Outcome::Exited, 0)
+                },
+                Some(Verdict::Error(stage, errno)) => Diagnosis::good(Outcome::Crashed, FAULT)
+                    .with_lines(vec![init_error(stage, errno, self.program)]),
+                None => self.without_verdict(),
+            },
         }
     }
 
@@ -142,17 +144,24 @@ impl Evidence<'_> {
         }
     }
 
-    /// A guest that ended without a verdict is ready, if that is all that was asked of it; else it panicked or crashed.
+    /// A guest that ended without a verdict is ready, if that is all that was asked of it, or was switched off or rebooted
+    /// by somebody in it; else it panicked or crashed.
     fn without_verdict(&self) -> Diagnosis {
-        if self.ready && !self.started && *self.ending == Ending::Ended {
+        if *self.ending == Ending::Ended && self.ready && !self.started {
             return Diagnosis::good(Outcome::Ready, 0);
         }
-        let symbols = Symbols::parse(&self.kernel.image());
-        let panic_cpu = symbols.read(self.memory, "panic_cpu");
-        if panic_cpu.is_some_and(|cpu| i32::from_le_bytes(cpu) != NO_PANIC) {
-            return self.bad(Outcome::Panicked, FAULT, "the kernel panicked".to_owned());
+        let known = self.known();
+        let panicked = self.panicked(&known);
+        if panicked == Some(true) {
+            return bad(Outcome::Panicked, "the kernel panicked".to_owned(), &known);
         }
-        if let Some(ended_by) = ended_by(self.memory, &symbols) {
+        let asked = match self.ending {
+            Ending::PowerOff => Some(EndedBy::PowerOff),
+            // A kernel that tells nothing of itself may as well have panicked.
+            Ending::Reset if panicked.is_some() => Some(EndedBy::Restart),
+            _ => None,
+        };
+        if let Some(ended_by) = ended_by(self.memory, &known.symbols).or(asked) {
             return Diagnosis {
                 ended_by: Some(ended_by),
                 ..Diagnosis::good(Outcome::Exited, 0)
@@ -165,30 +174,56 @@ impl Evidence<'_> {
             _ if !self.ready => "the guest ended the machine before it was ready",
             _ => "PID 1 ended the machine without exactly one verdict",
         };
-        self.bad(Outcome::Crashed, FAULT, what.to_owned())
+        bad(Outcome::Crashed, what.to_owned(), &known)
     }
 
-    fn bad(&self, outcome: Outcome, exit_code: u8, what: String) -> Diagnosis {
-        let mut lines = vec![what];
-        lines.extend(self.state());
-        Diagnosis::good(outcome, exit_code).with_lines(lines)
+    /// Whether the kernel panicked: it says so, or its log does; `None` where neither can be read.
+    fn panicked(&self, known: &Known) -> Option<bool> {
+        if let Some(cpu) = known.symbols.read(self.memory, "panic_cpu") {
+            return Some(i32::from_le_bytes(cpu) != NO_PANIC);
+        }
+        let panics = |line: &String| line.contains("Kernel panic - not syncing");
+        (!known.log.is_empty()).then(|| known.log.iter().any(panics))
     }
 
-    /// Registers, the bytes of the instruction, and the end of the kernel's log.
-    fn state(&self) -> Vec<String> {
-        let (Ok(regs), Ok(sregs)) = (self.vcpu.get_regs(), self.vcpu.get_sregs()) else {
-            return Vec::new();
-        };
+    /// What its memory and its vCPU hold.
+    fn known(&self) -> Known {
         let symbols = Symbols::parse(&self.kernel.image());
-        let mut lines = if sregs.cr0 & PROTECTED == 0 {
-            vec!["its registers are lost: KVM resets a vCPU that ends in a triple fault".to_owned()]
-        } else {
-            registers(self.memory, &symbols, &regs, &sregs)
+        let (Ok(regs), Ok(sregs)) = (self.vcpu.get_regs(), self.vcpu.get_sregs()) else {
+            return Known::default();
         };
-        let log = dmesg::read(self.memory, sregs.cr3, &symbols);
-        lines.extend_from_slice(&log[log.len().saturating_sub(LOG_LINES)..]);
-        lines
+        Known {
+            registers: if sregs.cr0 & PROTECTED == 0 {
+                let lost = "its registers are lost: KVM resets a vCPU that ends in a triple fault";
+                vec![lost.to_owned()]
+            } else {
+                registers(self.memory, &symbols, &regs, &sregs)
+            },
+            log: dmesg::read(self.memory, sregs.cr3, &symbols),
+            symbols,
+        }
     }
+}
+
+/// What a guest left behind: its registers and the bytes of the instruction, the kernel's log, its symbols.
+#[derive(Debug, Default)]
+struct Known {
+    registers: Vec<String>,
+    log: Vec<String>,
+    symbols: Symbols,
+}
+
+/// A bad end, with the registers and the end of the log.
+fn bad(outcome: Outcome, what: String, known: &Known) -> Diagnosis {
+    let mut lines = vec![what];
+    lines.extend_from_slice(&known.registers);
+    lines.extend_from_slice(&known.log[known.log.len().saturating_sub(LOG_LINES)..]);
+    let exit_code = if outcome == Outcome::TimedOut {
+        TIMED_OUT
+    } else {
+        FAULT
+    };
+    Diagnosis::good(outcome, exit_code).with_lines(lines)
 }
 
 /// `ENOEXEC` of asm-generic/errno-base.h.

@@ -2,5 +2,6 @@
 
 pub(crate) mod diagnose;
 pub(crate) mod dmesg;
+mod kernel_memory;
 pub(crate) mod power;
 pub(crate) mod symbols;

@@ -2,9 +2,9 @@
 
 use crate::layout::KERNEL_MAP;
 use crate::memory::GuestMemory;
+use crate::trace::kallsyms::{self, Symbol};
 use object::{Object, ObjectSymbol, SymbolKind};
 use std::collections::HashMap;
-use std::path::Path;
 
 /// The symbols that have a name, and no more than `limit` bytes of names: in a damaged table each name may reach to the
 /// end of the file, so the file's length bounds their sum.
@@ -29,13 +29,7 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// Reads the symbol table; empty for a file without one, or one that cannot be read.
-    #[must_use]
-    pub fn load(vmlinux: &Path) -> Self {
-        Self::parse(&std::fs::read(vmlinux).unwrap_or_default())
-    }
-
-    /// Reads the symbol table of an image; empty for one without.
+    /// Reads the symbol table of an image, or what a kernel without one keeps for itself (kallsyms).
     #[must_use]
     pub fn parse(image: &[u8]) -> Self {
         let Ok(file) = object::File::parse(image) else {
@@ -52,8 +46,19 @@ impl Symbols {
             }
             symbols.names.insert(name.to_owned(), symbol.address());
         }
+        if symbols.names.is_empty() {
+            symbols.add_own(image);
+        }
         symbols.functions.sort();
         symbols
+    }
+
+    /// Adds those that the kernel keeps for itself, of which the kind is not known.
+    fn add_own(&mut self, image: &[u8]) {
+        for Symbol { address, name } in kallsyms::decode(image).unwrap_or_default() {
+            self.functions.push((address, name.clone()));
+            self.names.insert(name, address);
+        }
     }
 
     /// Symbols of these names.

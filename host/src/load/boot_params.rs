@@ -17,6 +17,15 @@ const HEADER: usize = offset_of!(boot_params, hdr);
 /// E820 type of usable memory.
 const E820_RAM: u32 = 1;
 
+/// Tells the kernel where the ACPI tables are; older ones than Linux 5.0 search for them.
+///
+/// # Errors
+/// None for a guest of the smallest size.
+pub(crate) fn write_acpi(memory: &GuestMemory) -> Result<()> {
+    let at = layout::BOOT_PARAMS + offset_of!(boot_params, acpi_rsdp_addr) as u64;
+    memory.write(at, &layout::ACPI.to_le_bytes())
+}
+
 /// Writes the command line and `boot_params` for a kernel with this initramfs (guest-physical, may be empty).
 ///
 /// # Errors

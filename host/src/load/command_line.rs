@@ -10,11 +10,25 @@ pub const WORDS: &str = "panic=-1 reboot=t tsc=reliable";
 /// new, and a reset ends the machine. Elsewhere, firmware or the guest before a reset has left bytes there.
 const NEW_MEMORY: &str = "memblock=zeroed";
 
+/// What a kernel with ACPI is told instead of a triple fault: to reset the machine by the chip set's register, which tells a
+/// reboot from a crash.
+const TRIPLE_FAULT: &str = "reboot=t";
+const RESET_REGISTER: &str = " reboot=p";
+
 /// The command line of a machine: the parameters of every one; that its memory is new; the frequency of its time stamp
-/// counter, so that the kernel does not wait to measure it; what its memory and its `devices` ask for; and the user's
-/// parameters.
-pub(crate) fn of(memory: &GuestMemory, tsc_khz: Option<u32>, devices: &str, extra: &str) -> String {
+/// counter, so that the kernel does not wait to measure it; what its memory and its devices ask for; and the user's
+/// parameters. The latter two are `own`.
+pub(crate) fn of(
+    memory: &GuestMemory,
+    tsc_khz: Option<u32>,
+    acpi: bool,
+    (devices, extra): (&str, &str),
+) -> String {
     let mut line = format!("{WORDS} {NEW_MEMORY}");
+    if acpi {
+        remove(&mut line, TRIPLE_FAULT);
+        line += RESET_REGISTER;
+    }
     if let Some(khz) = tsc_khz {
         line += &format!(" tsc_early_khz={khz}");
     }

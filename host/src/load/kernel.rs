@@ -1,16 +1,19 @@
-//! A vmlinux: its headers checked, its segments placed in guest memory.
+//! A kernel: a vmlinux, or the one in a bzImage. Its headers checked, its segments placed in guest memory.
 
+use super::bzimage;
 use super::entry::{Entry, Protocol};
 use super::note::{self, HEADERS};
 use crate::base::cast::to_usize;
-use crate::error::{Error, KernelFault, Result};
+use crate::error::{BzImageFault, Error, KernelFault, Result};
 use crate::layout;
 use crate::memory::GuestMemory;
 use crate::memory::sealed::SealedFile;
+use memchr::memmem;
 use object::LittleEndian;
 use object::elf::{EM_X86_64, FileHeader64, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -40,10 +43,10 @@ struct Segment {
 }
 
 impl Kernel {
-    /// Opens a vmlinux and checks its headers.
+    /// Opens a vmlinux, or a bzImage with one in it, and checks its headers.
     ///
     /// # Errors
-    /// [`Error::Read`], or [`Error::Kernel`] for a file that is no x86-64 vmlinux.
+    /// [`Error::Read`], or [`Error::Kernel`] for a file that is no x86-64 kernel.
     pub fn open(path: &Path) -> Result<Self> {
         let read = |error| Error::Read {
             path: path.to_owned(),
@@ -54,17 +57,24 @@ impl Kernel {
         if !metadata.is_file() {
             return Err(read(std::io::Error::other("not a regular file")));
         }
-        let mut headers = vec![0; HEADERS.min(to_usize(metadata.len()))];
-        file.read_exact_at(&mut headers, 0).map_err(read)?;
-        let (entry, segments) =
-            parse(&headers, metadata.len()).map_err(|reason| Error::Kernel {
-                path: path.to_owned(),
-                reason,
-            })?;
+        let headers = headers(&file, metadata.len()).map_err(read)?;
+        if bzimage::is_bzimage(&headers) {
+            let mut vmlinux = SealedFile::new("vmlinux")?;
+            vmlinux.write(&unpacked(&file, metadata.len(), path)?)?;
+            let (file, len) = vmlinux.finish()?;
+            let headers = self::headers(&file, len).map_err(read)?;
+            return Self::of(path, (file, len), &headers);
+        }
+        Self::of(path, (file, metadata.len()), &headers)
+    }
+
+    /// The kernel in an ELF file that begins with these headers.
+    fn of(path: &Path, (file, len): (File, u64), headers: &[u8]) -> Result<Self> {
+        let (entry, segments) = parse(headers, len).map_err(|reason| refused(path, reason))?;
         Ok(Kernel {
             path: path.to_owned(),
             file,
-            len: metadata.len(),
+            len,
             entry,
             segments,
         })
@@ -114,6 +124,38 @@ impl Kernel {
         self.len
     }
 
+    /// Whether it is one of ours: the linker script of our series alone marks a segment so.
+    fn is_ours(&self) -> bool {
+        self.segments.iter().any(|segment| segment.rare)
+    }
+
+    /// Whether it is a kernel of somebody else's that can read ACPI tables: it has messages about them.
+    ///
+    /// Ours have no ACPI, and are not searched; nor is what is too small for a kernel.
+    #[must_use]
+    pub fn reads_acpi(&self) -> bool {
+        !self.is_ours() && self.len > HEADERS as u64 && self.contains(b"ACPI: ").unwrap_or(false)
+    }
+
+    /// Whether a word is in the file; `None` if it can no longer be read.
+    fn contains(&self, word: &[u8]) -> Option<bool> {
+        const PART: usize = 1 << 20;
+        let finder = memmem::Finder::new(word);
+        let mut part = vec![0; PART + word.len()];
+        let mut at = 0;
+        while at < self.len {
+            // The next part's front is looked at too, for a word across the border.
+            let end = part.len().min(to_usize(self.len - at));
+            let part = &mut part[..end];
+            self.file.read_exact_at(part, at).ok()?;
+            if finder.find(part).is_some() {
+                return Some(true);
+            }
+            at += PART as u64;
+        }
+        Some(false)
+    }
+
     /// Places every segment; returns the end of the kernel in guest memory, its bss included.
     ///
     /// # Errors
@@ -156,6 +198,36 @@ impl Kernel {
         }
         Ok(end)
     }
+}
+
+fn refused(path: &Path, reason: KernelFault) -> Error {
+    Error::Kernel {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+/// The front of a file.
+fn headers(file: &File, len: u64) -> io::Result<Vec<u8>> {
+    let mut headers = vec![0; HEADERS.min(to_usize(len))];
+    file.read_exact_at(&mut headers, 0)?;
+    Ok(headers)
+}
+
+/// The vmlinux in a bzImage.
+#[cold]
+fn unpacked(file: &File, len: u64, path: &Path) -> Result<Vec<u8>> {
+    if to_usize(len) > bzimage::MAX_KERNEL {
+        let reason = BzImageFault::Size(to_usize(len));
+        return Err(refused(path, reason.into()));
+    }
+    let mut bytes = vec![0; to_usize(len)];
+    file.read_exact_at(&mut bytes, 0)
+        .map_err(|error| Error::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+    bzimage::unpack(&bytes).map_err(|reason| refused(path, reason.into()))
 }
 
 fn parse(

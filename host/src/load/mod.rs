@@ -1,8 +1,10 @@
 //! What is put into guest memory before the guest runs: the kernel, the initramfs, and the structures that describe the machine
 //! to the kernel.
 
+pub(crate) mod acpi;
 mod bindings;
 pub(crate) mod boot_params;
+pub mod bzimage;
 pub mod command_line;
 pub(crate) mod entry;
 pub(crate) mod initramfs;

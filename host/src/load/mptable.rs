@@ -137,7 +137,7 @@ fn add_interrupts(table: &mut Vec<u8>, ioapic_id: u8, interrupts: Interrupts) ->
 }
 
 /// The byte that makes the sum of all bytes zero.
-fn checksum(bytes: &[u8]) -> u8 {
+pub(super) fn checksum(bytes: &[u8]) -> u8 {
     bytes
         .iter()
         .fold(0_u8, |sum, byte| sum.wrapping_add(*byte))

@@ -22,8 +22,17 @@ const VERSION: u32 = 1;
 const MODULE: u64 = layout::START_INFO + size_of::<hvm_start_info>() as u64;
 const MEMORY_MAP: u64 = MODULE + size_of::<hvm_modlist_entry>() as u64;
 
+/// Tells the kernel where the ACPI tables are.
+///
+/// # Errors
+/// None for a guest of the smallest size.
+pub(crate) fn write_acpi(memory: &GuestMemory) -> Result<()> {
+    let at = layout::START_INFO + offset_of!(hvm_start_info, rsdp_paddr) as u64;
+    memory.write(at, &layout::ACPI.to_le_bytes())
+}
+
 /// Writes the command line and the start info for a kernel with this initramfs (guest-physical, may be empty). Fields that
-/// are not written are zero, as guest memory starts out: no flags, no ACPI tables, no command line of the initramfs.
+/// are not written are zero, as guest memory starts out: no flags, no command line of the initramfs.
 ///
 /// # Errors
 /// [`crate::Error::CommandLine`] when it is too long.

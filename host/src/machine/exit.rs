@@ -91,6 +91,7 @@ fn step_of(event: Event) -> Step {
         Event::Started => Step::Started,
         Event::End => Step::End(Ending::Ended),
         Event::Reset => Step::End(Ending::Reset),
+        Event::PowerOff => Step::End(Ending::PowerOff),
     }
 }
 

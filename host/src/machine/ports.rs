@@ -7,7 +7,20 @@ use jiffy_abi::{port, verdict::Verdict};
 /// Reset lines of a PC: the keyboard controller's command port, and the chip set's reset register.
 const KEYBOARD_COMMAND: u16 = 0x64;
 const KEYBOARD_RESET: u8 = 0xfe;
-const RESET_CONTROL: u16 = 0xcf9;
+pub(crate) const RESET_CONTROL: u16 = 0xcf9;
+
+/// What resets the machine there: the processors, at once. The second bit alone does.
+pub(crate) const RESET: u8 = 0b110;
+const RESET_CPU: u8 = 0b100;
+
+/// ACPI's registers of a machine with reduced hardware, by which it is switched off; where a PC has nothing.
+pub(crate) const SLEEP_CONTROL: u16 = 0x600;
+pub(crate) const SLEEP_STATUS: u16 = 0x601;
+
+/// What is written to the former: the state to enter (bits 2 to 4), and that it be entered.
+pub(crate) const SLEEP_TYPE_OFF: u8 = 5;
+const SLEEP_ENABLE: u8 = 1 << 5;
+const SLEEP_OFF: u8 = SLEEP_TYPE_OFF << 2 | SLEEP_ENABLE;
 
 /// Channel 2 of the PIT. Absent, it must not read as all ones: the kernel's calibration would then take
 /// the counter to be running and read it 100,000 times.
@@ -33,6 +46,8 @@ pub(crate) enum Event {
     End,
     /// The guest reset the machine.
     Reset,
+    /// The guest switched the machine off.
+    PowerOff,
 }
 
 /// The state behind the ports.
@@ -68,7 +83,8 @@ impl Ports {
             }
             port::EXIT => Event::End,
             KEYBOARD_COMMAND if data == [KEYBOARD_RESET] => Event::Reset,
-            RESET_CONTROL => Event::Reset,
+            RESET_CONTROL if matches!(data, [value, ..] if value & RESET_CPU != 0) => Event::Reset,
+            SLEEP_CONTROL if data == [SLEEP_OFF] => Event::PowerOff,
             _ => Event::Continue,
         }
     }
@@ -151,6 +167,13 @@ mod tests {
             (port::EXIT, 0, Event::End),
             (KEYBOARD_COMMAND, KEYBOARD_RESET, Event::Reset),
             (KEYBOARD_COMMAND, 0xd1, Event::Continue),
+            // Linux announces the reset first.
+            (RESET_CONTROL, 0x02, Event::Continue),
+            (RESET_CONTROL, RESET, Event::Reset),
+            (RESET_CONTROL, 0x0e, Event::Reset),
+            (SLEEP_CONTROL, 0x34, Event::PowerOff),
+            (SLEEP_CONTROL, 0x14, Event::Continue),
+            (SLEEP_CONTROL, 0x24, Event::Continue),
             (0x80, 0, Event::Continue),
         ] {
             assert_eq!(ports.write(to, &[byte]), event, "{to:#x}");

@@ -9,6 +9,8 @@ pub enum Ending {
     Reset,
     /// It halted with interrupts off, for good.
     Halted,
+    /// It switched the machine off.
+    PowerOff,
     /// A triple fault.
     TripleFault,
     /// KVM could not go on, for this reason.

@@ -21,11 +21,11 @@ pub enum Outcome {
     /// PID 1 rang ready, and there was no payload.
     #[default]
     Ready,
-    /// The payload ended.
+    /// The payload ended, or the guest ended the machine in good order: `ended_by` says so.
     Exited,
     /// The kernel panicked.
     Panicked,
-    /// The guest ended as none should: by a triple fault, by a reset, without a verdict.
+    /// The guest ended as none should: by a triple fault, by a reset for which no reason is known, without a verdict.
     Crashed,
     /// The timeout expired.
     TimedOut,
@@ -63,8 +63,10 @@ impl FromStr for Outcome {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let mut all = Self::ALL.into_iter();
         all.find(|outcome| outcome.name() == text).ok_or_else(|| {
-            let names = "ready, exited, panicked, crashed, timed-out or interrupted";
-            ValueError::new(text, names)
+            ValueError::new(
+                text,
+                "ready, exited, panicked, crashed, timed-out or interrupted",
+            )
         })
     }
 }

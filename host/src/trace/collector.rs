@@ -1,5 +1,6 @@
 //! Collects a trace while the run loop runs.
 
+use super::image;
 use super::raw::{Exit, SCHEMA, Sample, Trace};
 use super::reason::Reason;
 use super::stamps::{self, Scale, Tick};
@@ -55,14 +56,15 @@ impl Collector {
     /// # Errors
     /// [`crate::Error::Read`].
     pub(crate) fn new(kernel: &Path, hz: u32, clock: Clock) -> Result<Self> {
+        let image = image::read(kernel)?;
         Ok(Collector {
             clock,
             start: 0.0,
             armed: 0.0,
             served: 0.0,
             first: Tick::default(),
-            unwinder: Unwinder::load(kernel)?,
-            symbols: Symbols::load(kernel),
+            unwinder: Unwinder::parse(&image),
+            symbols: Symbols::parse(&image),
             counters: None,
             stack: Box::new([0; STACK]),
             callers: HashMap::new(),

@@ -4,6 +4,7 @@ use crate::base::cast::to_usize;
 use crate::error::{Error, Result};
 use crate::explain::symbols::named;
 use crate::layout::KERNEL_MAP;
+use crate::load::bzimage;
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,8 +12,12 @@ use std::path::Path;
 /// Early code runs below this, at its physical address.
 const IDENTITY_END: u64 = 1 << 30;
 
-/// `push %rbp; mov %rsp,%rbp`.
-const PROLOGUE: [u8; 4] = [0x55, 0x48, 0x89, 0xe5];
+/// `push %rbp`, and `mov %rsp,%rbp`: a compiler may put other instructions between the two.
+const PUSH_BP: u8 = 0x55;
+const SET_BP: [u8; 3] = [0x48, 0x89, 0xe5];
+
+/// Where the frame is set up, in bytes from a function's start.
+const PROLOGUE: usize = 48;
 
 /// Functions looked at to tell whether a kernel keeps frame pointers.
 const PROBED: usize = 4096;
@@ -119,7 +124,7 @@ impl Image {
         !self.functions.is_empty()
     }
 
-    /// Whether most functions set up a frame.
+    /// Whether functions set up a frame.
     #[must_use]
     pub fn frame_pointers(&self) -> bool {
         self.frame_pointers
@@ -225,26 +230,41 @@ impl Image {
         (address - code.start < code.bytes.len() as u64).then_some(code)
     }
 
+    /// Where a function pushes RBP and where it sets it, in bytes from its start; `None` for one without a frame.
+    #[must_use]
+    pub(super) fn prologue(&self, function: u64) -> Option<(usize, usize)> {
+        let code = self.code(function)?;
+        let head = &code[..code.len().min(PROLOGUE)];
+        let set = head
+            .windows(SET_BP.len())
+            .position(|bytes| bytes == SET_BP)?;
+        let push = head[..set].iter().rposition(|&byte| byte == PUSH_BP)?;
+        Some((push, set))
+    }
+
+    /// A kernel without frame pointers sets RBP in next to no function, one with them in all but those that call nothing,
+    /// those in assembly, and the cold parts of others.
     fn keeps_frame_pointers(&self) -> bool {
-        let functions = self.functions.iter().take(PROBED);
-        let (mut with, mut without) = (0_u32, 0_u32);
-        for (start, _) in functions {
-            let head = self.code(*start).map(|code| &code[..code.len().min(16)]);
-            if head.is_some_and(|head| head.windows(4).any(|four| four == PROLOGUE)) {
-                with += 1;
-            } else {
-                without += 1;
-            }
-        }
-        with > without
+        let probed = self.functions.iter().take(PROBED);
+        let (with, all) = probed.fold((0_u32, 0_u32), |(with, all), (start, _)| {
+            (with + u32::from(self.prologue(*start).is_some()), all + 1)
+        });
+        with > all / 4
     }
 }
 
-/// The whole of a file.
+/// The whole of a file, or the vmlinux in a bzImage.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::Read {
+    let file = std::fs::read(path).map_err(|error| Error::Read {
         path: path.to_owned(),
         error,
+    })?;
+    if !bzimage::is_bzimage(&file) {
+        return Ok(file);
+    }
+    bzimage::unpack(&file).map_err(|reason| Error::Kernel {
+        path: path.to_owned(),
+        reason: reason.into(),
     })
 }
 

@@ -133,6 +133,52 @@ fn orc_tables_lead_to_the_stacks_end() {
     assert!(complete);
 }
 
+/// The same in a kernel before 6.4, where the end has no register, and its bit has moved once.
+#[test]
+fn old_orc_tables_lead_to_the_stacks_end() {
+    let image = image(&["start", "middle", "leaf", "end"], &[]);
+    for end in [0b100, 0b1000] {
+        let orc = Orc::of_old(&[
+            (address(0, 0), [0, 0, 0, 0, 0, end]),
+            (address(1, 0), orc_entry(16, 0)),
+            (address(2, 0), orc_entry(24, 0)),
+        ]);
+        let stack = bytes(&[7, 7, address(1, 32), 7, address(0, 32)]);
+        let start = Registers {
+            ip: address(2, 3),
+            sp: 0x1000,
+            bp: 0,
+        };
+        let (chain, complete) = orc.walk(&image, start, Stack::new(0x1000, &stack));
+        assert_eq!(chain, [address(1, 32), address(0, 32)]);
+        assert!(complete);
+    }
+}
+
+/// `push %rbp; xor %eax,%eax; mov %rsp,%rbp`: between the two, RBP is the caller's.
+#[test]
+fn a_prologue_may_be_scheduled_apart() {
+    let image = image(
+        &["start", "middle", "leaf"],
+        &[0x55, 0x31, 0xc0, 0x48, 0x89, 0xe5],
+    );
+    assert!(image.frame_pointers());
+    let stack = bytes(&[0x1010, address(1, 32), 0x1020, address(0, 32)]);
+    let mut unwinder = Unwinder::of_parts(image, None);
+    for (ip, sp, bp) in [
+        (address(2, 0), 0x1008, 0x1010),
+        (address(2, 3), 0x1000, 0x1010),
+        (address(2, 9), 0x1000, 0x1000),
+    ] {
+        let stack = Stack::new(0x1000, &stack);
+        let (chain, how) = unwinder.callers(Registers { ip, sp, bp }, stack);
+        assert_eq!(
+            (chain, how),
+            (vec![address(1, 32), address(0, 32)], How::FramePointers)
+        );
+    }
+}
+
 #[test]
 fn times_go_both_ways_from_the_first_reading() {
     let scale = Scale {

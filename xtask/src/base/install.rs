@@ -119,19 +119,6 @@ pub(crate) fn ensure(ui: &Ui, needs: &[Need], packages: &[&str], install: bool) 
     get(ui, &missing, install)
 }
 
-/// Checks that one program is there; installs its package if `install` is set.
-///
-/// # Errors
-/// As [`ensure`].
-pub(crate) fn program(ui: &Ui, name: &str, package: &str, install: bool) -> Result<()> {
-    let missing = if has_program(name) {
-        None
-    } else {
-        Some(package)
-    };
-    get(ui, missing.as_slice(), install)
-}
-
 fn get(ui: &Ui, missing: &[&str], install: bool) -> Result<()> {
     if missing.is_empty() {
         return Ok(());

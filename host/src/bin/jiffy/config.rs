@@ -48,6 +48,7 @@ pub(crate) fn config(run: &mut Run, streams: u32) -> Result<Config, Error> {
         cpus: run.cpus,
         pages: run.pages,
         irqchip: run.irqchip,
+        acpi: run.acpi,
         devices: mem::take(&mut run.devices),
         timeout: run.timeout,
         ready_fd: run.ready_fd.map(inherited).transpose()?.map(Arc::new),

@@ -5,9 +5,6 @@ use super::stack::{MAX_FRAMES, Registers, Stack};
 use crate::base::cast::to_usize;
 use crate::trace::image::Image;
 
-/// `push %rbp`.
-const PUSH_BP: u8 = 0x55;
-
 /// The callers, innermost first.
 #[must_use]
 pub(super) fn walk(image: &Image, start: Registers, stack: Stack<'_>) -> Vec<u64> {
@@ -35,13 +32,12 @@ pub(super) fn walk(image: &Image, start: Registers, stack: Stack<'_>) -> Vec<u64
 /// The return address of a function that has not set up its frame yet.
 fn before_the_frame(image: &Image, start: Registers, stack: Stack<'_>) -> Option<u64> {
     let (begin, _) = image.function(start.ip)?;
-    let done = image.code(begin)?.get(..to_usize(start.ip - begin))?;
-    // endbr64 and ftrace's five-byte nop may come before the push; past them, the frame is set up.
-    if done.len() > 10 {
+    let done = to_usize(start.ip - begin);
+    let (push, set) = image.prologue(begin)?;
+    if done > set {
         return None;
     }
-    let pushed = done.contains(&PUSH_BP);
-    let at = start.sp.wrapping_add(if pushed { 8 } else { 0 });
+    let at = start.sp.wrapping_add(if done > push { 8 } else { 0 });
     let address = image.linked(stack.word(at)?);
     scan::is_return_address(image, address).then_some(address)
 }

@@ -1,7 +1,7 @@
 //! ORC, the kernel's own unwind tables: for each range of code, an entry says where the caller's frame is.
 //!
-//! Source: arch/x86/include/asm/orc_types.h and arch/x86/kernel/unwind_orc.c of Linux 6.4 and later, which are the
-//! ones with a section `.orc_header`; earlier layouts are not read.
+//! Source: arch/x86/include/asm/orc_types.h and arch/x86/kernel/unwind_orc.c of Linux 4.14 to 6.12. Since 6.4 there is a
+//! section `.orc_header`, and the type has another form.
 
 use super::stack::{MAX_FRAMES, Registers, Stack};
 use crate::trace::image::Image;
@@ -18,6 +18,7 @@ const REG_BP_INDIRECT: u8 = 8;
 const REG_SP_INDIRECT: u8 = 9;
 
 /// `ORC_TYPE_*`.
+const TYPE_UNDEFINED: u8 = 0;
 const TYPE_END: u8 = 1;
 const TYPE_CALL: u8 = 2;
 const TYPE_REGS: u8 = 3;
@@ -46,7 +47,10 @@ impl Orc {
     /// Reads a vmlinux's tables; `None` if it has none, or in an unknown layout.
     #[must_use]
     pub fn parse(file: &object::File<'_>) -> Option<Self> {
-        file.section_by_name(".orc_header")?;
+        let entry = match file.section_by_name(".orc_header") {
+            Some(_) => Entry::new,
+            None => Entry::before_6_4,
+        };
         let ips = file.section_by_name(".orc_unwind_ip")?;
         let (start, ips) = (ips.address(), ips.data().ok()?);
         let entries = file.section_by_name(".orc_unwind")?.data().ok()?;
@@ -56,14 +60,23 @@ impl Orc {
             .iter()
             .zip(entries.as_chunks::<ENTRY>().0)
             .enumerate()
-            .map(|(index, (offset, entry))| {
+            .map(|(index, (offset, bytes))| {
                 let at = start.wrapping_add(4 * index as u64);
                 let offset = i64::from(i32::from_le_bytes(*offset));
-                (at.wrapping_add_signed(offset), Entry::new(*entry))
+                (at.wrapping_add_signed(offset), entry(*bytes))
             })
             .collect();
         table.sort_by_key(|(address, _)| *address);
         (!table.is_empty()).then_some(Orc(table))
+    }
+
+    /// Tables with these entries of a kernel before 6.4, which are sorted by address.
+    #[cfg(test)]
+    pub(crate) fn of_old(entries: &[(u64, [u8; ENTRY])]) -> Self {
+        let entries = entries.iter();
+        Orc(entries
+            .map(|(address, bytes)| (*address, Entry::before_6_4(*bytes)))
+            .collect())
     }
 
     /// Tables with these entries, which are sorted by address.
@@ -121,6 +134,20 @@ impl Entry {
             kind: kind & 7,
             signal: kind & 8 != 0,
         }
+    }
+
+    /// The type has two bits, from 0 for a call; the end of the stack is a bit of its own, and has no register. Linux 6.3 has
+    /// put the bit of a signal's frame in front of it, where a frame with a register has none before.
+    fn before_6_4(bytes: [u8; ENTRY]) -> Self {
+        let flags = bytes[5];
+        let mut entry = Entry::new(bytes);
+        entry.kind = match (entry.sp_reg, flags & 0b1100) {
+            (0, 0) => TYPE_UNDEFINED,
+            (0, _) => TYPE_END,
+            _ => TYPE_CALL + (flags & 3),
+        };
+        entry.signal = flags & 0b100 != 0 || matches!(entry.kind, TYPE_REGS | TYPE_REGS_PARTIAL);
+        entry
     }
 
     fn step(&self, image: &Image, at: Registers, stack: Stack<'_>) -> Option<Registers> {

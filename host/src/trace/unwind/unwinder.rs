@@ -4,10 +4,8 @@ use super::frames;
 use super::orc::Orc;
 use super::scan::Scanner;
 use super::stack::{Registers, Stack};
-use crate::error::Result;
 use crate::trace::image::Image;
 use crate::trace::raw::How;
-use std::path::Path;
 
 /// Finds call chains in one kernel. It caches the return addresses it has seen, so later calls are faster.
 #[derive(Debug, Default)]
@@ -19,15 +17,6 @@ pub struct Unwinder {
 }
 
 impl Unwinder {
-    /// Loads the kernel in this file.
-    ///
-    /// # Errors
-    /// [`crate::Error::Read`]. A file that is not ELF gives an empty image.
-    pub fn load(path: &Path) -> Result<Self> {
-        let bytes = crate::trace::image::read(path)?;
-        Ok(Self::parse(&bytes))
-    }
-
     /// Parses this ELF file, which may be damaged.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use jiffy::boot::{MemorySize, Pages, Protocol};
+use jiffy::boot::{Acpi, MemorySize, Pages, Protocol};
 
 use crate::base::units::seconds;
 use crate::guest::artefacts::BuildOptions;
@@ -54,6 +54,10 @@ pub(crate) struct BootOptions {
     /// Boot with this initramfs instead of ours; may be repeated to concatenate several
     #[arg(long, value_name = "FILE")]
     pub(super) initrd: Vec<PathBuf>,
+    /// ACPI tables, by which a kernel finds its devices, reboots and powers off: auto (where it is not ours and can read
+    /// them), on or off
+    #[arg(long, value_name = "WHEN", default_value_t)]
+    pub(super) acpi: Acpi,
     /// Guest memory, in MiB or with a suffix K, M or G
     #[arg(long, value_name = "SIZE", default_value_t)]
     pub(super) memory: MemorySize,
@@ -130,6 +134,9 @@ impl BootOptions {
         pair("--cpus", &self.cpus.to_string());
         pair("--pages", self.pages.name());
         pair("--entry", self.entry.name());
+        if self.acpi != Acpi::Auto {
+            pair("--acpi", self.acpi.name());
+        }
         pair("--timeout", &self.timeout.as_secs_f64().to_string());
         if self.kernel.is_none() {
             pair("--profile", &self.build.profile);

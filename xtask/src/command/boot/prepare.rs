@@ -28,7 +28,7 @@ pub(super) fn files(
         .as_deref()
         .map(|file| existing("--kernel", file))
         .transpose()?
-        .map(|file| foreign::vmlinux(layout, ui, &file, options.build.install))
+        .map(|file| foreign::vmlinux(layout, ui, &file))
         .transpose()?;
     let initrds = options
         .initrd

@@ -48,7 +48,7 @@ fn unpacks(context: &Context<'_>, program: &str, options: &str, size: bool) -> R
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("bzImage");
     fs::write(&file, bzimage(&payload)?)?;
-    let made = foreign::vmlinux(context.layout, &Ui::new(true), &file, false)?;
+    let made = foreign::vmlinux(context.layout, &Ui::new(true), &file)?;
     let same = fs::read(&made)? == vmlinux;
     fs::remove_file(&made)?;
     ensure!(

@@ -15,6 +15,7 @@ mod command;
 mod debug;
 mod devices;
 mod ends;
+mod foreign;
 mod guests;
 mod inputs;
 mod inside;
@@ -130,6 +131,7 @@ fn all() -> Vec<Check> {
     checks.extend(pages::checks());
     checks.extend(smoke::checks());
     checks.extend(devices::checks());
+    checks.extend(foreign::checks());
     checks.extend(cgroup::checks());
     checks.extend(killed::checks());
     checks.extend(network::checks());

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use jiffy::trace::raw::How;
+
 use super::analysis::Analysis;
 use super::clock::Clock;
 use super::phases::Source;
@@ -46,11 +48,16 @@ fn write(analysis: &Analysis, out: &mut String) -> std::fmt::Result {
         samples.overhead_us / 1e3,
         100.0 * samples.overhead_us / analysis.total_us.max(1.0),
     )?;
-    if samples
-        .unwound
-        .keys()
-        .any(|how| *how == jiffy::trace::raw::How::Scan)
-    {
+    let scanned = samples.unwound.get(&How::Scan).copied().unwrap_or(0);
+    let tables = [How::FramePointers, How::Orc];
+    if tables.iter().any(|how| samples.unwound.contains_key(how)) {
+        if scanned > 0 {
+            writeln!(
+                out,
+                "The callers of {scanned} samples were found by scanning the stack, where the kernel's own means did not lead on."
+            )?;
+        }
+    } else if scanned > 0 {
         writeln!(
             out,
             "Callers were found by scanning the stack: this kernel keeps neither frame pointers nor ORC tables."

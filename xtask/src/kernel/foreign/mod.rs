@@ -1,8 +1,6 @@
 //! Kernels that we did not build, such as a distribution's bzImage or a vmlinux without symbols. The runner boots a vmlinux,
 //! and traces take names from its symbol table, so these kernels are converted to that.
 
-mod bytes;
-mod bzimage;
 mod elf;
 #[cfg(test)]
 mod tests;
@@ -10,12 +8,12 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use jiffy::bzimage;
 
 use crate::base::digest;
 use crate::base::failure::usage;
 use crate::base::files::read;
 use crate::base::files::{make_dir, write};
-use crate::base::install;
 use crate::base::layout::Layout;
 use crate::base::ui::Ui;
 
@@ -23,7 +21,7 @@ use crate::base::ui::Ui;
 const VERSION: &[u8] = b"1";
 
 /// Converts a kernel to a vmlinux with symbols, as far as it has any. Returns the file itself if there is nothing to do.
-pub(crate) fn vmlinux(layout: &Layout, ui: &Ui, kernel: &Path, install: bool) -> Result<PathBuf> {
+pub(crate) fn vmlinux(layout: &Layout, ui: &Ui, kernel: &Path) -> Result<PathBuf> {
     let file = read(kernel)?;
     let packed = bzimage::is_bzimage(&file);
     if !packed && elf::has_symbols(&file) != Some(false) {
@@ -35,7 +33,12 @@ pub(crate) fn vmlinux(layout: &Layout, ui: &Ui, kernel: &Path, install: bool) ->
         return Ok(made);
     }
     let image = if packed {
-        unpack(ui, kernel, &file, install)?
+        bzimage::unpack(&file).map_err(|error| {
+            usage(format!(
+                "{}: cannot extract the vmlinux from this bzImage: {error}",
+                kernel.display()
+            ))
+        })?
     } else {
         file
     };
@@ -57,18 +60,4 @@ pub(crate) fn vmlinux(layout: &Layout, ui: &Ui, kernel: &Path, install: bool) ->
     make_dir(&dir)?;
     write(&made, named.as_deref().unwrap_or(&image))?;
     Ok(made)
-}
-
-fn unpack(ui: &Ui, kernel: &Path, file: &[u8], install: bool) -> Result<Vec<u8>> {
-    let wrong = |error: anyhow::Error| {
-        usage(format!(
-            "{}: cannot extract the vmlinux from this bzImage: {error:#}",
-            kernel.display()
-        ))
-    };
-    let payload = bzimage::payload(file).map_err(wrong)?;
-    if let Some((program, package)) = payload.needs() {
-        install::program(ui, program, package, install)?;
-    }
-    bzimage::unpack(&payload).map_err(wrong)
 }

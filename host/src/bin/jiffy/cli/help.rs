@@ -5,7 +5,7 @@ pub(super) const HELP: &str = "\
 Boot an x86-64 Linux under KVM, and say how long it took.
 
 Usage:
-  jiffy run --kernel VMLINUX [--initrd CPIO]... [options] [-- PROGRAM ARG...]
+  jiffy run --kernel FILE [--initrd CPIO]... [options] [-- PROGRAM ARG...]
   jiffy probe [--json]
 
 run boots until PID 1 is ready. With PROGRAM, it copies the program and the libraries it needs into the guest, runs it
@@ -13,7 +13,7 @@ there, and passes on its stdin, stdout, stderr and exit status. PROGRAM sees its
 Python or Perl if it is their interpreter, what --add names, and nothing else of this machine. probe tells what kind of KVM this host has.
 
 Options of run:
-  --kernel FILE       the kernel: an x86-64 vmlinux
+  --kernel FILE       the kernel: an x86-64 vmlinux, or a bzImage such as /boot/vmlinuz
   --entry PROTOCOL    the boot protocol: linux64 (default; PVH for a kernel whose entry point is in none of its
                       segments) or pvh
   --initrd FILE       an initramfs (cpio); several are joined in this order
@@ -21,6 +21,8 @@ Options of run:
   --cpus N            vCPUs, 1 to 32 (1); more than one needs a kernel built for it
   --pages KIND        what backs guest memory: auto, 4k, thp or 2m (auto)
   --irqchip KIND      local: the local APIC alone; pc: PIC, I/O APIC and PIT too, for foreign kernels (local)
+  --acpi WHEN         give the kernel ACPI tables, by which it finds its devices, reboots and powers off: auto, on or
+                      off (auto: where the kernel is not ours and can read them)
   --disk FILE[,ro][,direct]
                       add a disk: /dev/vda, the next one /dev/vdb; ro is read-only, direct bypasses the page cache
   --root FILE[,ro][,direct]
@@ -67,5 +69,6 @@ Examples:
   jiffy run --kernel vmlinux --initrd initramfs.cpio
   jiffy run --kernel vmlinux --initrd initramfs.cpio --env A=1 --user 1000 --workdir /tmp -- /bin/sh -c 'echo $A; id'
   echo hello | jiffy run --kernel vmlinux --initrd initramfs.cpio -- /usr/bin/tr a-z A-Z
+  jiffy run --kernel /boot/vmlinuz --initrd my-initrd --disk root.img --cmdline 'root=/dev/vda' --memory 512M
   jiffy run --kernel vmlinux --initrd initramfs.cpio --runs 15 --json
   jiffy run --kernel vmlinux --initrd initramfs.cpio --count 1000 --parallel 64 --pages 4k";

@@ -6,7 +6,7 @@ mod values;
 
 use help::HELP;
 use jiffy::ValueError;
-use jiffy::boot::{Irqchip, MemorySize, Pages, Protocol};
+use jiffy::boot::{Acpi, Irqchip, MemorySize, Pages, Protocol};
 use jiffy::devices::{Card, Disk, Sockets, Spec};
 use std::ffi::{OsStr, OsString};
 use std::mem;
@@ -33,6 +33,7 @@ pub(crate) struct Run {
     pub(crate) cpus: u8,
     pub(crate) pages: Pages,
     pub(crate) irqchip: Irqchip,
+    pub(crate) acpi: Acpi,
     pub(crate) devices: Vec<Spec>,
     pub(crate) root: bool,
     pub(crate) in_guest: bool,
@@ -112,6 +113,7 @@ fn run(parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, lexopt
             Long("cpus") => run.cpus = options.value("cpus", values::cpus)?,
             Long("pages") => run.pages = options.value("pages", str::parse)?,
             Long("irqchip") => run.irqchip = options.value("irqchip", str::parse)?,
+            Long("acpi") => run.acpi = options.value("acpi", str::parse)?,
             Long("in-guest") => run.in_guest = true,
             Long("env") => run.env.push(options.0.value()?),
             Long("workdir") => run.workdir = Some(options.0.value()?),

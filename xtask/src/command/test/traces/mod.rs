@@ -5,19 +5,13 @@ mod changes;
 mod flame;
 pub(super) mod run;
 
-use std::fs;
-
 use anyhow::{Context as _, Result, ensure};
 
 use self::changes::{baseline, diff};
 use self::flame::{browser, flamegraph, no_browser};
 use self::run::{explained, inclusive, trace};
 use super::check::{Check, Context};
-use super::command::Run;
-use crate::base::install::is_debian;
-
-/// Debian's kernel for virtual machines.
-const DEBIAN: &str = "linux-image-cloud-amd64";
+use super::foreign;
 
 /// The rows.
 pub(crate) fn checks() -> Vec<Check> {
@@ -32,7 +26,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new("trace/baseline", baseline),
         Check::new("trace/panic", panic),
         Check::new("trace/dmesg", dmesg),
-        Check::new("trace/debian", debian).unless(not_debian()),
+        Check::new("trace/debian", debian).unless(foreign::not_debian()),
     ]
 }
 
@@ -86,35 +80,9 @@ fn dmesg(context: &Context<'_>) -> Result<()> {
 /// Debian's kernel, unpatched and straight from its package, up to its first user process.
 fn debian(context: &Context<'_>) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let depends = Run::program(&["apt-cache", "depends", DEBIAN]).run(context)?;
-    let package = depends
-        .ended_with(0)?
-        .stdout
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: "))
-        .context("the package depends on no kernel; run apt-get update")?
-        .to_owned();
-    Run::program(&["apt-get", "download", &package])
-        .run_in(dir.path())?
-        .ended_with(0)?;
-    let archive = fs::read_dir(dir.path())?
-        .next()
-        .context("no package")??
-        .path();
-    let archive = archive.to_str().context("a path")?;
-    Run::program(&["dpkg-deb", "--extract", archive, "root"])
-        .run_in(dir.path())?
-        .ended_with(0)?;
-    let kernel = fs::read_dir(dir.path().join("root/boot"))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .find(|path| path.to_string_lossy().contains("vmlinuz"))
-        .context("the package has no kernel")?;
+    let kernel = foreign::debian(context, dir.path())?;
     let kernel = kernel.to_str().context("a path")?;
     let result = explained(context, "min", &["--on", "lab", "--kernel", kernel])?;
     ensure!(result["outcome"] == "ready", "{}", result["outcome"]);
     Ok(())
-}
-
-fn not_debian() -> Option<String> {
-    (!is_debian()).then(|| format!("this is not Debian, and has no {DEBIAN}"))
 }
