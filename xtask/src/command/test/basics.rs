@@ -82,12 +82,10 @@ fn own_init(context: &Context<'_>) -> Result<()> {
     let root = tempfile::tempdir()?;
     fs::create_dir_all(root.path().join("bin"))?;
     fs::copy("/bin/busybox", root.path().join("bin/busybox"))?;
-    for (name, command) in [("init", "exec /bin/busybox poweroff -f")] {
-        let path = root.path().join(name);
-        fs::write(&path, format!("#!/bin/busybox sh\n{command}\n"))?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&path, mode)?;
-    }
+    let init = root.path().join("init");
+    fs::write(&init, "#!/bin/busybox sh\nexec /bin/busybox poweroff -f\n")?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&init, mode)?;
     let archive = root.path().join("init.cpio");
     fs::write(&archive, jiffy::payload::directory(root.path())?)?;
     let archive = archive.to_string_lossy();
