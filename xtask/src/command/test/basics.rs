@@ -2,7 +2,6 @@
 //! All in the lab, in few boots; the row of the machine's own KVM is the one where the runner watches for a halt.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -85,7 +84,8 @@ fn own_init(context: &Context<'_>) -> Result<()> {
     fs::copy("/bin/busybox", root.path().join("bin/busybox"))?;
     let init = root.path().join("init");
     fs::write(&init, "#!/bin/busybox sh\nexec /bin/busybox poweroff -f\n")?;
-    fs::set_permissions(&init, PermissionsExt::from_mode(0o755))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&init, mode)?;
     let archive = root.path().join("init.cpio");
     fs::write(&archive, jiffy::payload::directory(root.path())?)?;
     let archive = archive.to_string_lossy();
