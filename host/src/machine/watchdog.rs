@@ -8,8 +8,10 @@ use crate::report::Stop;
 use kvm_ioctls::VcpuFd;
 use std::time::{Duration, Instant};
 
-/// How often to look whether the guest has halted for good: KVM does not tell. A boot is over before the first time.
-const LOOK: Duration = Duration::from_millis(100);
+/// When to look first whether the guest has halted for good, which KVM does not tell: a boot is over before that. Each look
+/// comes after twice the time of the one before, so that a guest that lives long is left alone.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// Watches the vCPU that this thread runs, until dropped.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Watchdog {
     /// Fires at the next look, or at the deadline if that is earlier.
     timer: Timer,
     deadline: Instant,
+    /// How long until the next look, and whether one is due.
+    look_after: Duration,
     look: bool,
     sampling: Option<(Timer, Duration)>,
 }
@@ -50,6 +54,7 @@ impl Watchdog {
         let watchdog = Watchdog {
             timer: Timer::new(timeout_signal())?,
             deadline: Instant::now() + timeout,
+            look_after: FIRST_LOOK,
             look: false,
             sampling,
             running,
@@ -80,7 +85,7 @@ impl Watchdog {
     /// Arms the timer for the next look. It goes on sending signals after that: the first might come just before the thread
     /// blocks.
     fn arm(&self, left: Duration) -> Result<()> {
-        self.timer.arm_repeated(left.min(LOOK), PATIENCE)
+        self.timer.arm_repeated(left.min(self.look_after), PATIENCE)
     }
 
     /// Lets the vCPU run again. Call it before looking for what interrupted the vCPU, since a signal that comes in
@@ -118,6 +123,7 @@ impl Watchdog {
         }
         if stop::take_tick() {
             self.look = true;
+            self.look_after = (2 * self.look_after).min(LAST_LOOK);
             self.arm(self.deadline.saturating_duration_since(Instant::now()))?;
         }
         Ok(None)

@@ -78,7 +78,12 @@ const BINDINGS: [Binding; 3] = [
 //! The tables of Intel's MultiProcessor Specification.
 //!
 //! `cargo xtask bindings` generates this file from arch/x86/include/asm/mpspec_def.h, which says what the fields mean.
-#![allow(dead_code, non_camel_case_types, non_upper_case_globals, unreachable_pub)]
+#![allow(
+    dead_code,
+    non_camel_case_types,
+    non_upper_case_globals,
+    unreachable_pub
+)]
 ",
     },
 ];
