@@ -24,6 +24,7 @@ mod network;
 mod pages;
 mod patches;
 mod same;
+mod signals;
 mod slow;
 mod smoke;
 mod terminal;
@@ -118,6 +119,7 @@ fn all() -> Vec<Check> {
     let mut checks = tools::checks();
     checks.extend(patches::checks());
     checks.extend(boots::checks());
+    checks.extend(signals::checks());
     checks.extend(bench::checks());
     checks.extend(budget::checks());
     checks.extend(ablation::checks());
