@@ -5,6 +5,7 @@ use crate::devices::irqchip::Irqchip;
 use crate::load::acpi::Acpi;
 use crate::load::entry::Protocol;
 use crate::load::initramfs::Archive;
+use crate::machine::cpuid::CpuFeatures;
 use crate::memory::{MemorySize, Pages};
 use rustix::fd::OwnedFd;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub struct Config {
     pub memory: MemorySize,
     /// The number of vCPUs.
     pub cpus: u8,
+    /// What the guest's processor has on request.
+    pub cpu: CpuFeatures,
     /// What backs guest memory.
     pub pages: Pages,
     /// Interrupt hardware.
@@ -65,6 +68,7 @@ impl Config {
             command_line: String::new(),
             memory: MemorySize::default(),
             cpus: 1,
+            cpu: CpuFeatures::default(),
             pages: Pages::default(),
             irqchip: Irqchip::default(),
             acpi: Acpi::default(),

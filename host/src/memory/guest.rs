@@ -197,6 +197,14 @@ impl GuestMemory {
         Ok(())
     }
 
+    /// Whether `len` bytes at `gpa` are RAM.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`].
+    pub(crate) fn check(&self, gpa: u64, len: usize) -> Result<()> {
+        self.at(gpa, len).map(|_| ())
+    }
+
     /// Reads a little-endian 64-bit word.
     ///
     /// # Errors

@@ -48,16 +48,6 @@ pub(crate) fn read(memory: &GuestMemory, cr3: u64, address: u64, into: &mut [u8]
     })
 }
 
-/// Writes guest-virtual memory, page by page, whatever the page's permissions.
-///
-/// # Errors
-/// As [`translate`]; the front of `bytes` may have been written by then.
-pub(crate) fn write(memory: &GuestMemory, cr3: u64, address: u64, bytes: &[u8]) -> Result<()> {
-    pages(memory, cr3, address, bytes.len(), |gpa, part| {
-        memory.write(gpa, &bytes[part])
-    })
-}
-
 /// Calls `each` for every page's part of `len` bytes, with its guest-physical address.
 fn pages(
     memory: &GuestMemory,
@@ -117,7 +107,7 @@ mod tests {
         let memory = GuestMemory::new(8, Pages::Small).unwrap();
         let cr3 = write_identity_map(&memory).unwrap();
         let text = *b"across a page boundary";
-        write(&memory, cr3, 0x1f_fff8, &text).unwrap();
+        memory.write(0x1f_fff8, &text).unwrap();
         let mut back = [0; 22];
         read(&memory, cr3, 0x1f_fff8, &mut back).unwrap();
         assert_eq!(back, text);

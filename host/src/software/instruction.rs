@@ -28,6 +28,8 @@ pub(super) struct Instruction {
     pub(super) modrm: Option<u8>,
     /// The r/m operand.
     pub(super) operand: Option<Operand>,
+    /// RSP or RBP addresses the operand, so that it is in the stack's segment.
+    pub(super) stack: bool,
     short: bool,
     rex: u8,
 }
@@ -43,17 +45,18 @@ impl Instruction {
             wide: false,
             modrm: None,
             operand: None,
+            stack: false,
             short: false,
             rex: 0,
         };
-        let mut base = 0;
+        let mut segment = None;
         let mut opcode = reader.byte()?;
         loop {
             match opcode {
                 0xf3 => instruction.repeat = true,
                 0x66 => instruction.short = true,
-                0x64 => base = sregs.fs.base,
-                0x65 => base = sregs.gs.base,
+                0x64 => segment = Some(sregs.fs.base),
+                0x65 => segment = Some(sregs.gs.base),
                 // Segment overrides that 64-bit mode ignores, REPNE, LOCK.
                 0x2e | 0x36 | 0x3e | 0x26 | 0xf2 | 0xf0 => {}
                 0x40..=0x4f => instruction.rex = opcode,
@@ -67,6 +70,8 @@ impl Instruction {
             instruction.opcode = 0x0f00 | u16::from(reader.byte()?);
             let modrm = reader.byte()?;
             instruction.modrm = Some(modrm);
+            let base = segment.unwrap_or(0);
+            instruction.stack = segment.is_none() && stack(modrm, &reader, instruction.rex);
             instruction.operand = Some(instruction.operand(modrm, &mut reader, regs, base)?);
         }
         instruction.length = reader.at as u64;
@@ -150,6 +155,17 @@ impl Instruction {
     }
 }
 
+/// Whether the base register of a ModRM byte, with the SIB byte that follows it, is RSP or RBP.
+fn stack(modrm: u8, reader: &Reader<'_>, rex: u8) -> bool {
+    let (mode, rm) = (modrm >> 6, modrm & 7);
+    let base = match rm {
+        4 => reader.bytes.get(reader.at).map_or(0, |sib| sib & 7),
+        rm => rm,
+    };
+    // Without a displacement, 5 is no register but RIP, or none at all.
+    rex & 1 == 0 && mode != 3 && (base == 4 || base == 5 && mode != 0)
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -229,6 +245,22 @@ mod tests {
                 Some(Operand::Memory(address)),
                 "{bytes:x?}"
             );
+        }
+    }
+
+    #[test]
+    fn rsp_and_rbp_are_the_stacks() {
+        for (bytes, stack) in [
+            // cmpxchg16b 0x20(%rsp), (%rax), %gs:(%rsp), (%r12), 0(%rbp), 0x10(%rip), 0x1234 (absolute)
+            (&[0x48, 0x0f, 0xc7, 0x4c, 0x24, 0x20][..], true),
+            (&[0x48, 0x0f, 0xc7, 0x08], false),
+            (&[0x65, 0x48, 0x0f, 0xc7, 0x0c, 0x24], false),
+            (&[0x49, 0x0f, 0xc7, 0x0c, 0x24], false),
+            (&[0x48, 0x0f, 0xc7, 0x4d, 0], true),
+            (&[0x48, 0x0f, 0xc7, 0x0d, 0x10, 0, 0, 0], false),
+            (&[0x48, 0x0f, 0xc7, 0x0c, 0x25, 0x34, 0x12, 0, 0], false),
+        ] {
+            assert_eq!(decode(bytes).unwrap().stack, stack, "{bytes:x?}");
         }
     }
 

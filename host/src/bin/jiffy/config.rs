@@ -46,6 +46,7 @@ pub(crate) fn config(run: &mut Run, streams: u32) -> Result<Config, Error> {
         command_line: mem::take(&mut run.cmdline),
         memory: run.memory,
         cpus: run.cpus,
+        cpu: run.cpu,
         pages: run.pages,
         irqchip: run.irqchip,
         acpi: run.acpi,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use jiffy::boot::{Acpi, MemorySize, Pages, Protocol};
+use jiffy::boot::{Acpi, CpuFeatures, MemorySize, Pages, Protocol};
 
 use crate::base::units::seconds;
 use crate::guest::artefacts::BuildOptions;
@@ -64,6 +64,9 @@ pub(crate) struct BootOptions {
     /// Number of virtual processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) cpus: u32,
+    /// What the guest's processor has on request: nested (VMX or SVM), pmu, or both
+    #[arg(long, value_name = "nested,pmu")]
+    pub(super) cpu: Option<CpuFeatures>,
     /// What backs guest memory: auto, 4k, thp or 2m
     #[arg(long, value_name = "KIND", default_value_t)]
     pub(super) pages: Pages,
@@ -140,6 +143,9 @@ impl BootOptions {
         pair("--timeout", &self.timeout.as_secs_f64().to_string());
         if self.kernel.is_none() {
             pair("--profile", &self.build.profile);
+        }
+        if let Some(cpu) = &self.cpu {
+            pair("--cpu", cpu.name());
         }
         if let Some(text) = &self.cmdline {
             pair("--cmdline", text);

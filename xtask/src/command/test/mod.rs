@@ -27,6 +27,7 @@ mod network;
 mod pages;
 mod patches;
 mod same;
+mod signals;
 mod slow;
 mod smoke;
 mod terminal;
@@ -122,6 +123,7 @@ fn all() -> Vec<Check> {
     checks.extend(patches::checks());
     checks.extend(boots::checks());
     checks.extend(basics::checks());
+    checks.extend(signals::checks());
     checks.extend(bench::checks());
     checks.extend(budget::checks());
     checks.extend(ablation::checks());
