@@ -92,7 +92,7 @@ fn the_table_shows_it_all() {
 
                count  exit
 
-        0 pages of guest memory touched
+        This kernel does not count the pages that a guest touches.
     "#]].assert_eq(&table::render(&analysis));
 }
 
