@@ -68,6 +68,7 @@ pub(crate) fn enter(dir: &Path) -> Result<()> {
 }
 
 /// The namespaces that the kernel was built without, by the names of /proc/self/ns.
+#[cold]
 fn lacking(root: bool) -> Vec<&'static str> {
     let needed = ["mnt", "net", "ipc", "uts", "user"];
     let needed = needed.into_iter().take(if root { 4 } else { 5 });
@@ -79,6 +80,7 @@ fn lacking(root: bool) -> Vec<&'static str> {
 /// What to do when namespaces cannot be had.
 ///
 /// Source: unshare(2) and namespaces(7) of the manual pages, Documentation/admin-guide/sysctl/user.rst.
+#[cold]
 fn on_unshare(errno: Errno, root: bool, lacking: &[&str]) -> String {
     match errno {
         Errno::INVAL if !lacking.is_empty() => format!(

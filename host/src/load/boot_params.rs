@@ -72,6 +72,7 @@ pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -
 ///
 /// # Errors
 /// None for a guest of the smallest size.
+#[cold]
 pub fn write_seed(memory: &GuestMemory, seed: &[u8; 32]) -> Result<()> {
     /// `SETUP_RNG_SEED` in arch/x86/include/uapi/asm/setup_data.h.
     const RNG_SEED: u32 = 9;

@@ -91,6 +91,7 @@ fn pass(to: &OwnedFd, data: &[u8]) -> Result<Step> {
 ///
 /// Source: Intel SDM volume 3, section 28.8 (bit 31 and reasons 33 and 34), AMD APM volume 2, section 15.5.1 (-1, as 64 bits
 /// or 32).
+#[cold]
 fn refused_entry(reason: u64) -> String {
     let why = match reason {
         0x8000_0021 => "the guest's state is invalid",

@@ -21,6 +21,7 @@ fn by_processor() -> bool {
     __cpuid(0x8000_0000).eax >= 0x8000_0007 && __cpuid(0x8000_0007).edx & INVARIANT != 0
 }
 
+#[cold]
 fn is_clock_of_host() -> bool {
     let current = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     fs::read_to_string(current).is_ok_and(|name| name.trim_end() == "tsc")

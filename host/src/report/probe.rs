@@ -52,6 +52,7 @@ pub struct Probe {
 
 /// Looks at this host's KVM.
 #[must_use]
+#[cold]
 pub fn probe() -> Probe {
     let mut probe = Probe {
         emulator: emulator(),
@@ -71,6 +72,7 @@ pub fn probe() -> Probe {
     probe
 }
 
+#[cold]
 fn missing(api: i32, has: impl Fn(Cap) -> bool) -> Vec<String> {
     if api != API {
         return vec![format!(

@@ -31,6 +31,7 @@ pub(crate) fn run(run: Run, clock: Clock) -> u8 {
 }
 
 /// `jiffy probe`; its exit status is 1 where this host's KVM cannot be used.
+#[cold]
 pub(crate) fn probe(json: bool) -> u8 {
     let found = probe::probe();
     let reason = found.missing.join("; ");

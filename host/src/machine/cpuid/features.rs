@@ -24,6 +24,7 @@ const TILES: u32 = 1 << 17 | 1 << 18;
 
 /// Adds what KVM always has and does not always list, and takes away what is incomplete or was not asked for.
 pub(super) fn select(cpuid: &mut CpuId, wanted: CpuFeatures) {
+    let mut amx = Amx::default();
     for entry in cpuid.as_mut_slice() {
         match entry.function {
             1 => {
@@ -38,11 +39,37 @@ pub(super) fn select(cpuid: &mut CpuId, wanted: CpuFeatures) {
             // Intel's PMU, and version 2 of AMD's.
             0xa | 0x8000_0022 if !wanted.pmu => clear(entry),
             0x8000_000a if !wanted.nested => clear(entry),
+            7 | 0xd | 0x1d | 0x1e => amx.look_at(entry),
             _ => {}
         }
     }
-    if !has_tiles(cpuid) {
+    if amx.listed && !amx.whole {
         remove_amx(cpuid);
+    }
+}
+
+/// What KVM lists of AMX.
+#[derive(Default)]
+struct Amx {
+    /// Anything.
+    listed: bool,
+    /// Both states can be enabled. The second takes a permission that the runner does not ask for, and KVM of Linux 5.17 to
+    /// 6.3 then lists the first alone, with which a kernel panics when it sets XCR0.
+    whole: bool,
+}
+
+impl Amx {
+    fn look_at(&mut self, entry: &kvm_cpuid_entry2) {
+        self.listed |= match (entry.function, entry.index) {
+            (7, 0) => entry.edx & AMX != 0,
+            (7, 1) => entry.eax & AMX_FP16 != 0 || entry.edx & AMX_COMPLEX != 0,
+            (0xd, 0) => {
+                self.whole |= entry.eax & TILES == TILES;
+                entry.eax & TILES != 0
+            }
+            (0xd, 17 | 18) | (0x1d | 0x1e, _) => true,
+            _ => false,
+        };
     }
 }
 
@@ -56,13 +83,7 @@ fn clear(entry: &mut kvm_cpuid_entry2) {
     (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0);
 }
 
-/// Whether both states of AMX can be enabled. The second takes a permission that the runner does not ask for, and KVM of
-/// Linux 5.17 to 6.3 then lists the first alone, with which a kernel panics when it sets XCR0.
-fn has_tiles(cpuid: &CpuId) -> bool {
-    let mut entries = cpuid.as_slice().iter();
-    entries.any(|entry| (entry.function, entry.index) == (0xd, 0) && entry.eax & TILES == TILES)
-}
-
+#[cold]
 fn remove_amx(cpuid: &mut CpuId) {
     let is_tile =
         |entry: &kvm_cpuid_entry2| entry.function == 0xd && matches!(entry.index, 17 | 18);

@@ -173,8 +173,8 @@ fn one_processor_alone_shares_nothing() {
         topology::set(&mut cpuid, 0, 1).unwrap();
         let first = registers(&cpuid, 1, 0);
         assert_eq!((first[1] >> 16, first[3] >> 28 & 1), (1, 0));
-        for function in [0xb, 0x1f] {
-            assert!(leaf(&cpuid, function, 0).is_none());
+        for (function, index) in [(0xb, 0), (0xb, 1), (0x1f, 0)] {
+            assert_eq!(registers(&cpuid, function, index), [0; 4]);
         }
         assert_eq!(registers(&cpuid, 0x8000_0001, 0)[2] & 2, 0);
         for (function, index) in [(4, 3), (0x8000_001d, 2), (0x8000_001d, 3)] {

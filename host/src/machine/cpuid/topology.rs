@@ -27,7 +27,6 @@ pub(in crate::machine) fn set(cpuid: &mut CpuId, id: u32, cpus: u32) -> Result<(
         cache & !(0xfff << 14) | others << 14
     };
     let amd = Vendor::of(cpuid.as_slice()) == Vendor::Amd;
-    cpuid.retain(|entry| !matches!(entry.function, 0xb | 0x1f | 0x8000_0026));
     for entry in cpuid.as_mut_slice() {
         match entry.function {
             1 => {
@@ -42,6 +41,10 @@ pub(in crate::machine) fn set(cpuid: &mut CpuId, id: u32, cpus: u32) -> Result<(
             0x8000_0001 if amd => {
                 entry.ecx = entry.ecx & !CORES_ALONE | if cpus > 1 { CORES_ALONE } else { 0 };
             }
+            // What leaf 0xb has to say follows.
+            0xb | 0x1f | 0x8000_0026 => {
+                (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0);
+            }
             0x8000_0008 => entry.ecx = entry.ecx & !0xf0ff | bits << 12 | (cpus - 1),
             0x8000_001d if entry.eax & 0x1f != 0 => entry.eax = shared(entry.eax),
             0x8000_001e => {
@@ -55,6 +58,7 @@ pub(in crate::machine) fn set(cpuid: &mut CpuId, id: u32, cpus: u32) -> Result<(
     if cpus == 1 {
         return Ok(());
     }
+    cpuid.retain(|entry| !matches!(entry.function, 0xb | 0x1f | 0x8000_0026));
     // Threads of a core, one; cores of the package.
     for (index, (shift, count, kind)) in (0..).zip([(0, 1, 1), (bits, cpus, 2)]) {
         let level = kvm_cpuid_entry2 {
