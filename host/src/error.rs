@@ -80,9 +80,7 @@ pub enum Error {
     #[error("{0}")]
     Device(String),
     /// The jail cannot be entered.
-    #[error(
-        "--jail {path}: {step} failed: {error}; give an existing directory, and run as root or where users may create namespaces"
-    )]
+    #[error("--jail {path}: {step} failed: {error}; {advice}")]
     Jail {
         /// The directory.
         path: PathBuf,
@@ -90,6 +88,8 @@ pub enum Error {
         step: &'static str,
         /// What the kernel answered.
         error: io::Error,
+        /// What to do.
+        advice: String,
     },
     /// The cgroup cannot be entered.
     #[error(

@@ -9,6 +9,9 @@ pub(crate) const START_INFO: u64 = 0x6000;
 /// `boot_params`, the "zero page" of the boot protocol: low, where the kernel expects nothing of its own.
 pub(crate) const BOOT_PARAMS: u64 = 0x7000;
 
+/// Data that `boot_params` points to, behind it.
+pub(crate) const SETUP_DATA: u64 = 0x8000;
+
 /// The boot page tables: top level, one page of 1 GiB entries, one page of 2 MiB entries.
 pub(crate) const PAGE_TABLES: u64 = 0x9000;
 

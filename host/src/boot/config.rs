@@ -4,6 +4,7 @@ use crate::devices::Spec;
 use crate::devices::irqchip::Irqchip;
 use crate::load::entry::Protocol;
 use crate::load::initramfs::Archive;
+use crate::machine::cpuid::CpuFeatures;
 use crate::memory::{MemorySize, Pages};
 use rustix::fd::OwnedFd;
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub struct Config {
     pub memory: MemorySize,
     /// The number of vCPUs.
     pub cpus: u8,
+    /// What the guest's processor has on request.
+    pub cpu: CpuFeatures,
     /// What backs guest memory.
     pub pages: Pages,
     /// Interrupt hardware.
@@ -60,6 +63,7 @@ impl Config {
             command_line: String::new(),
             memory: MemorySize::default(),
             cpus: 1,
+            cpu: CpuFeatures::default(),
             pages: Pages::default(),
             irqchip: Irqchip::default(),
             devices: Vec::new(),

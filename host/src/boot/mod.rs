@@ -9,7 +9,7 @@ use crate::confine::seccomp::{self, Filter};
 use crate::error::Result;
 use crate::explain::diagnose::Evidence;
 use crate::load::entry::Entry;
-use crate::load::{boot_params, command_line, mptable, pvh};
+use crate::load::{boot_params, command_line, mptable, pvh, seed};
 use crate::machine::exit::Exits;
 use crate::machine::ports::Ports;
 use crate::machine::run::{Finished, Observers, Run};
@@ -31,6 +31,7 @@ pub use config::Config;
 pub use crate::devices::irqchip::Irqchip;
 pub use crate::load::entry::Protocol;
 pub use crate::load::initramfs::Archive;
+pub use crate::machine::cpuid::CpuFeatures;
 pub use crate::machine::ports::{Output, Sink};
 pub use crate::machine::stdin::Stdin;
 pub use crate::memory::{MemorySize, Pages};
@@ -114,13 +115,18 @@ fn prepare(base: &Base, config: &Config, clock: Clock) -> Result<(Vm, Marks)> {
     let devices = vm.devices.command_line();
     let command_line = command_line::of(&vm.memory, vm.tsc_khz(), &devices, &config.command_line);
     match base.entry {
-        Entry::Linux64(_) => boot_params::write(&vm.memory, &command_line, &initramfs)?,
+        Entry::Linux64(_) => {
+            boot_params::write(&vm.memory, &command_line, &initramfs)?;
+            if let Some(seed) = seed::needed()? {
+                boot_params::write_seed(&vm.memory, &seed)?;
+            }
+        }
         Entry::Pvh(_) => pvh::write(&vm.memory, &command_line, &initramfs)?,
     }
     mptable::write(&vm.memory, config.cpus, vm.devices.interrupts())?;
     let loaded = clock.elapsed();
 
-    vcpu::set_up(&vm, kvm, base.entry)?;
+    vcpu::set_up(&vm, kvm, base.entry, config.cpu)?;
     Ok((vm, Marks { created, loaded }))
 }
 

@@ -56,6 +56,29 @@ pub fn write(memory: &GuestMemory, command_line: &str, initramfs: &Range<u64>) -
     write_memory_map(memory)
 }
 
+/// Gives the kernel random bytes to begin with, for a processor that has none to give: until the kernel believes to have
+/// enough, it hashes all that it has for each number that anybody asks for, some hundred times during a boot.
+///
+/// Source: Documentation/arch/x86/boot.rst, "setup_data"; the kernel erases the bytes when it has read them.
+///
+/// # Errors
+/// None for a guest of the smallest size.
+#[cold]
+pub fn write_seed(memory: &GuestMemory, seed: &[u8; 32]) -> Result<()> {
+    /// `SETUP_RNG_SEED` in arch/x86/include/uapi/asm/setup_data.h.
+    const RNG_SEED: u32 = 9;
+    let mut data = [0; 48];
+    data[8..12].copy_from_slice(&RNG_SEED.to_le_bytes());
+    data[12..16].copy_from_slice(&to_u32(seed.len()).to_le_bytes());
+    data[16..].copy_from_slice(seed);
+    memory.write(layout::SETUP_DATA, &data)?;
+    let field = HEADER + offset_of!(setup_header, setup_data);
+    memory.write(
+        layout::BOOT_PARAMS + field as u64,
+        &layout::SETUP_DATA.to_le_bytes(),
+    )
+}
+
 /// Writes the command line to where both boot protocols point.
 ///
 /// # Errors

@@ -4,19 +4,19 @@ use crate::memory::GuestMemory;
 
 /// The parameters of every kernel, whatever boots it: to end the machine at a panic by a triple fault, which needs no
 /// device.
-pub const WORDS: &str = "panic=-1 reboot=t tsc=reliable";
+pub const WORDS: &str = "panic=-1 reboot=t";
 
 /// Memory is zero, so that a kernel with our patches need not clear it again. This holds in this runner only: memory is
 /// new, and a reset ends the machine. Elsewhere, firmware or the guest before a reset has left bytes there.
 const NEW_MEMORY: &str = "memblock=zeroed";
 
 /// The command line of a machine: the parameters of every one; that its memory is new; the frequency of its time stamp
-/// counter, so that the kernel does not wait to measure it; what its memory and its `devices` ask for; and the user's
+/// counter, if that is known and never changes, so that the kernel waits neither to measure it nor to watch it; what its memory and its `devices` ask for; and the user's
 /// parameters.
 pub(crate) fn of(memory: &GuestMemory, tsc_khz: Option<u32>, devices: &str, extra: &str) -> String {
     let mut line = format!("{WORDS} {NEW_MEMORY}");
     if let Some(khz) = tsc_khz {
-        line += &format!(" tsc_early_khz={khz}");
+        line += &format!(" tsc=reliable tsc_early_khz={khz}");
     }
     if memory.len() > memory.low_end() {
         // The kernel would reserve and clear 64 MiB for devices that cannot reach beyond 4 GiB. All of ours can.
@@ -58,6 +58,15 @@ mod tests {
         let mut line = "panic=-1 memblock=zeroed".to_owned();
         add(&mut line, words);
         line
+    }
+
+    #[test]
+    fn a_counter_is_relied_upon_where_its_rate_is_known() {
+        let memory = GuestMemory::new(8, crate::memory::Pages::Small).unwrap();
+        let line = |khz| of(&memory, khz, "", "x");
+        assert_eq!(line(None), "panic=-1 reboot=t memblock=zeroed x");
+        let known = "panic=-1 reboot=t memblock=zeroed tsc=reliable tsc_early_khz=2400000 x";
+        assert_eq!(line(Some(2_400_000)), known);
     }
 
     #[test]

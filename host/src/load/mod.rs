@@ -8,3 +8,4 @@ pub(crate) mod kernel;
 pub(crate) mod mptable;
 mod note;
 pub(crate) mod pvh;
+pub(crate) mod seed;

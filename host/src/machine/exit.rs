@@ -58,6 +58,9 @@ impl Exits {
             Ok(VcpuExit::MmioWrite(at, data)) => self.devices.write(at, data),
             Ok(VcpuExit::Shutdown) => return Ok(Step::End(Ending::TripleFault)),
             Ok(VcpuExit::InternalError) => return Ok(Step::InternalError),
+            Ok(VcpuExit::FailEntry(reason, _)) => {
+                return Ok(Step::End(Ending::KvmError(refused_entry(reason))));
+            }
             Ok(other) => {
                 let what = format!("unexpected exit {other:?}");
                 return Ok(Step::End(Ending::KvmError(what)));
@@ -69,6 +72,24 @@ impl Exits {
         }
         Ok(Step::Served)
     }
+}
+
+/// Why the processor did not enter the guest, and what to do about it.
+///
+/// Source: Intel SDM volume 3, section 28.8 (bit 31 and reasons 33 and 34), AMD APM volume 2, section 15.5.1 (-1, as 64 bits
+/// or 32).
+#[cold]
+fn refused_entry(reason: u64) -> String {
+    let why = match reason {
+        0x8000_0021 => "the guest's state is invalid",
+        0x8000_0022 => "a model-specific register of the guest cannot be loaded",
+        0xffff_ffff | u64::MAX => "the guest's state is invalid (VMEXIT_INVALID)",
+        _ => "this reason is not a known one",
+    };
+    format!(
+        "the processor refuses to enter the guest, for reason {reason:#x}: {why}; see the host's `dmesg`. Under a hypervisor, \
+         its nested virtualization may be at fault: try a newer one, or `cargo xtask boot --on lab`"
+    )
 }
 
 fn step_of(event: Event) -> Step {
@@ -93,4 +114,16 @@ pub(crate) fn internal_error(vcpu: &mut VcpuFd) -> Ending {
             format!("KVM internal error {}", failure.suberror)
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_entry_is_explained() {
+        assert!(refused_entry(0x8000_0021).contains("0x80000021: the guest's state is invalid"));
+        assert!(refused_entry(u64::MAX).contains("VMEXIT_INVALID"));
+        assert!(refused_entry(7).contains("not a known one"));
+    }
 }

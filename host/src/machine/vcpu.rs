@@ -1,7 +1,8 @@
 //! The state in which vCPUs begin: CPUID, XCR0, and the registers that the boot protocol asks for.
 
+use super::cpuid::{self, CpuFeatures, topology};
 use super::vm::Vm;
-use super::{cpuid, segments};
+use super::{msrs, segments};
 use crate::base::cast::to_u32;
 use crate::error::{Result, kvm};
 use crate::layout;
@@ -14,16 +15,15 @@ use kvm_ioctls::{Kvm, VcpuFd};
 ///
 /// # Errors
 /// [`crate::Error::Kvm`].
-pub(crate) fn set_up(vm: &Vm, kvm_fd: &Kvm, entry: Entry) -> Result<()> {
-    let mut cpuid = cpuid::for_guest(kvm_fd)?;
+pub(crate) fn set_up(vm: &Vm, kvm_fd: &Kvm, entry: Entry, features: CpuFeatures) -> Result<()> {
+    let mut cpuid = cpuid::for_guest(kvm_fd, features)?;
     let states = cpuid::xsave_states(&cpuid);
     let cpus = 1 + to_u32(vm.others.len());
     for (vcpu, id) in [&vm.vcpu].into_iter().chain(&vm.others).zip(0..) {
-        if cpus > 1 {
-            cpuid::set_topology(&mut cpuid, id, cpus)?;
-        }
+        topology::set(&mut cpuid, id, cpus)?;
         vcpu.set_cpuid2(&cpuid).map_err(kvm("KVM_SET_CPUID2"))?;
-        enable_states(vcpu, states);
+        enable_states(vcpu, states)?;
+        msrs::set(vcpu, features)?;
     }
     let mut sregs = vm.vcpu.get_sregs().map_err(kvm("KVM_GET_SREGS"))?;
     // Bit 1 of the flags always reads as 1.
@@ -47,15 +47,18 @@ pub(crate) fn set_up(vm: &Vm, kvm_fd: &Kvm, entry: Entry) -> Result<()> {
 }
 
 /// Sets XCR0 to what the guest will set it to. The kernel compares CPUID's size of the enabled states with its own sum,
-/// and QEMU's SVM does not let KVM see the guest's XSETBV: without this, each boot in the lab would warn in 60 lines. A
-/// KVM that refuses leaves the states to the guest, as any KVM could.
-fn enable_states(vcpu: &VcpuFd, states: u64) {
+/// and QEMU's SVM does not let KVM see the guest's XSETBV: without this, each boot in the lab would warn in 60 lines.
+///
+/// # Errors
+/// [`crate::Error::Kvm`]: a KVM that refuses these states would refuse them to the guest, which panics then.
+fn enable_states(vcpu: &VcpuFd, states: u64) -> Result<()> {
+    if states == 0 {
+        return Ok(());
+    }
     let mut xcrs = kvm_xcrs {
         nr_xcrs: 1,
         ..Default::default()
     };
     xcrs.xcrs[0].value = states;
-    if states != 0 {
-        let _ = vcpu.set_xcrs(&xcrs);
-    }
+    vcpu.set_xcrs(&xcrs).map_err(kvm("KVM_SET_XCRS"))
 }

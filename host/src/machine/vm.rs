@@ -1,5 +1,7 @@
 //! The virtual machine: KVM's objects, with the guest's memory and devices attached.
 
+use super::cpuid::Vendor;
+use super::tsc;
 use crate::devices::irqchip::Irqchip;
 use crate::devices::{Devices, Spec};
 use crate::error::{Result, kvm};
@@ -40,6 +42,12 @@ impl Vm {
     ) -> Result<Self> {
         let vm = kvm_fd.create_vm().map_err(kvm("KVM_CREATE_VM"))?;
         attach_memory(&vm, &memory)?;
+        if irqchip == Irqchip::Pc || (cpus > 1 && Vendor::of_host() == Vendor::Intel) {
+            // Processors other than the first start in real mode, which not every Intel processor has in a guest. Of the
+            // two areas that KVM needs for it instead, the identity map's lies below this one by default.
+            vm.set_tss_address(layout::KVM_TSS)
+                .map_err(kvm("KVM_SET_TSS_ADDR"))?;
+        }
         match irqchip {
             Irqchip::Local => {
                 let mut cap = kvm_enable_cap {
@@ -52,8 +60,6 @@ impl Vm {
                     .map_err(kvm("KVM_ENABLE_CAP(KVM_CAP_SPLIT_IRQCHIP)"))?;
             }
             Irqchip::Pc => {
-                vm.set_tss_address(layout::KVM_TSS)
-                    .map_err(kvm("KVM_SET_TSS_ADDR"))?;
                 vm.create_irq_chip().map_err(kvm("KVM_CREATE_IRQCHIP"))?;
                 vm.create_pit2(kvm_pit_config::default())
                     .map_err(kvm("KVM_CREATE_PIT2"))?;
@@ -82,10 +88,13 @@ impl Vm {
         Ok(())
     }
 
-    /// The frequency of the guest's time stamp counter in kHz, where KVM tells it.
+    /// The frequency of the guest's time stamp counter in kHz, where KVM tells it and the counter never changes it.
     #[must_use]
     pub(crate) fn tsc_khz(&self) -> Option<u32> {
-        self.vcpu.get_tsc_khz().ok().filter(|&khz| khz > 0)
+        tsc::is_invariant()
+            .then(|| self.vcpu.get_tsc_khz().ok())
+            .flatten()
+            .filter(|&khz| khz > 0)
     }
 }
 

@@ -44,15 +44,17 @@ impl Details {
         kernel: &Kernel,
         profile: &str,
     ) {
-        let counter = |name: &str| stats.get(name).copied().unwrap_or(0);
+        let counter = |name: &str| stats.get(name).copied();
         report.exits = exits(stats);
         // Only software KVM runs the guest's supervisor code by emulation, so only there this counts instructions.
-        if report.kvm.kind == Kind::Software {
-            report.guest_instructions = counter("insn_emulation");
+        if report.kvm.kind == Kind::Software
+            && let Some(count) = counter("insn_emulation")
+        {
+            report.guest_instructions = count;
             report.instruction_source = "kvm-stats".to_owned();
         }
         report.pages_touched = match report.kvm.kind {
-            Kind::Software => self.mapped_pages(memory.regions()).unwrap_or(0),
+            Kind::Software => self.mapped_pages(memory.regions()),
             // Each page that a guest touches first is one nested page fault.
             Kind::Hardware | Kind::Lab => counter("pf_taken"),
         };
@@ -85,7 +87,7 @@ impl Details {
 }
 
 fn exits(stats: &Stats) -> Exits {
-    let counter = |name: &str| stats.get(name).copied().unwrap_or(0);
+    let counter = |name: &str| stats.get(name).copied();
     Exits {
         total: counter("exits"),
         io: counter("io_exits"),
@@ -140,4 +142,26 @@ fn release(image: &[u8]) -> Option<String> {
             word.starts_with(|c: char| c.is_ascii_digit())
                 .then(|| word.to_owned())
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_does_not_count_is_unknown() {
+        let none = serde_json::to_value(exits(&Stats::new())).unwrap();
+        let null = serde_json::Value::Null;
+        assert!(
+            none.as_object()
+                .unwrap()
+                .values()
+                .all(|count| *count == null)
+        );
+        let some = exits(&Stats::from([
+            ("exits".to_owned(), 7),
+            ("io_exits".to_owned(), 0),
+        ]));
+        assert_eq!((some.total, some.io, some.halt), (Some(7), Some(0), None));
+    }
 }

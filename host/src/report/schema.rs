@@ -91,7 +91,7 @@ pub enum Kind {
     Hardware,
     /// KVM's emulator: times are emulated.
     Software,
-    /// A processor that QEMU emulates: times are the lab's.
+    /// A processor that QEMU or Bochs emulates: times are the lab's.
     Lab,
 }
 
@@ -171,19 +171,19 @@ pub struct Microseconds {
     pub total: f64,
 }
 
-/// VM exits up to ready, by KVM's counters.
+/// VM exits up to ready, by KVM's counters; none where the host's kernel does not count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exits {
     /// All of them.
-    pub total: u64,
+    pub total: Option<u64>,
     /// Port accesses.
-    pub io: u64,
+    pub io: Option<u64>,
     /// Accesses to devices in memory.
-    pub mmio: u64,
+    pub mmio: Option<u64>,
     /// Interrupts of the host.
-    pub irq: u64,
+    pub irq: Option<u64>,
     /// Halts.
-    pub halt: u64,
+    pub halt: Option<u64>,
 }
 
 /// One run.
@@ -221,8 +221,8 @@ pub struct Report {
     pub exits: Exits,
     /// Instructions that the runner completed for software KVM.
     pub assists: BTreeMap<String, u64>,
-    /// Pages of guest memory touched up to ready.
-    pub pages_touched: u64,
+    /// Pages of guest memory touched up to ready; none where the host's kernel does not count them.
+    pub pages_touched: Option<u64>,
     /// The runner's resident memory in KiB, guest memory included.
     pub rss_kib: u64,
 }

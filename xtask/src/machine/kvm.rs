@@ -52,7 +52,11 @@ impl Probe {
 pub(crate) fn probe(layout: &Layout) -> Result<Probe> {
     let runner = userland::runner(layout)?;
     let sh = Shell::new()?;
-    let said = cmd!(sh, "{runner} probe --json").quiet().read()?;
+    // Its status only says again whether there is a kind.
+    let said = cmd!(sh, "{runner} probe --json")
+        .quiet()
+        .ignore_status()
+        .read()?;
     Probe::parse(&said).with_context(|| format!("reading the runner's probe {said:?}"))
 }
 

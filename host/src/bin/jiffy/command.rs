@@ -30,19 +30,29 @@ pub(crate) fn run(run: Run, clock: Clock) -> u8 {
     })
 }
 
-/// `jiffy probe`.
-pub(crate) fn probe(json: bool) {
-    let (kind, api, reason) = match probe::api_version() {
-        Ok(api) => (probe::kind().name(), api, String::new()),
-        Err(error) => ("none", 0, error.to_string()),
-    };
-    print(&if json {
-        serde_json::json!({"kind": kind, "api": api, "reason": reason}).to_string()
-    } else if reason.is_empty() {
-        format!("KVM {api}, {kind}")
+/// `jiffy probe`; its exit status is 1 where this host's KVM cannot be used.
+#[cold]
+pub(crate) fn probe(json: bool) -> u8 {
+    let found = probe::probe();
+    let reason = found.missing.join("; ");
+    let kind = found.kind.map_or("none", Kind::name);
+    if json {
+        print(&serde_json::json!({"kind": kind, "api": found.api, "reason": reason, "emulator": found.emulator,
+            "missing": found.missing, "notes": found.notes}).to_string());
+    } else if found.kind.is_some() {
+        let emulated = found
+            .emulator
+            .map(|name| format!(", a processor that {name} emulates"));
+        print(&format!(
+            "KVM {}, {kind}{}",
+            found.api,
+            emulated.unwrap_or_default()
+        ));
+        found.notes.iter().for_each(|note| print(note));
     } else {
-        reason
-    });
+        print(&reason);
+    }
+    u8::from(found.kind.is_none())
 }
 
 fn try_run(mut run: Run, clock: Clock) -> Result<u8, Error> {

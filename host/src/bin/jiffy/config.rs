@@ -45,6 +45,7 @@ pub(crate) fn config(run: &mut Run, streams: u32) -> Result<Config, Error> {
         command_line: mem::take(&mut run.cmdline),
         memory: run.memory,
         cpus: run.cpus,
+        cpu: run.cpu,
         pages: run.pages,
         irqchip: run.irqchip,
         devices: mem::take(&mut run.devices),

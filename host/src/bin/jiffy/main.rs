@@ -30,10 +30,7 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     io::fill_standard_descriptors();
     let status = match cli::parse(std::env::args_os().skip(1)) {
         Ok(cli::Command::Run(run)) => command::run(*run, clock),
-        Ok(cli::Command::Probe(json)) => {
-            command::probe(json);
-            0
-        }
+        Ok(cli::Command::Probe(json)) => command::probe(json),
         Ok(cli::Command::Print(text)) => {
             io::print(&text);
             0

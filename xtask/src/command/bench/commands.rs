@@ -18,8 +18,8 @@ const MICROVM: &str =
 const QEMU_STATUS: i32 = 1;
 
 /// The kernel's command line in other VMMs. It lacks the TSC's frequency, which the kernel gets from KVM, and
-/// `memblock=zeroed`, since firmware and resets leave data in memory there.
-pub(super) const COMMAND_LINE: &str = jiffy::command_line::WORDS;
+/// `memblock=zeroed`, since firmware and resets leave data in memory there; ours has `tsc=reliable` on this machine, too.
+pub(super) const COMMAND_LINE: &str = "panic=-1 reboot=t tsc=reliable";
 
 /// What can be observed of a VMM from outside.
 #[derive(Clone, Copy, PartialEq, Eq)]

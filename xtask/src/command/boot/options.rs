@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use jiffy::boot::{MemorySize, Pages, Protocol};
+use jiffy::boot::{CpuFeatures, MemorySize, Pages, Protocol};
 
 use crate::base::units::seconds;
 use crate::guest::artefacts::BuildOptions;
@@ -54,6 +54,9 @@ pub(crate) struct BootOptions {
     /// Number of virtual processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) cpus: u32,
+    /// What the guest's processor has on request: nested (VMX or SVM), pmu, or both
+    #[arg(long, value_name = "nested,pmu")]
+    pub(super) cpu: Option<CpuFeatures>,
     /// What backs guest memory: auto, 4k, thp or 2m
     #[arg(long, value_name = "KIND", default_value_t)]
     pub(super) pages: Pages,
@@ -114,6 +117,9 @@ impl BootOptions {
         pair("--timeout", &self.timeout.as_secs_f64().to_string());
         if self.kernel.is_none() {
             pair("--profile", &self.build.profile);
+        }
+        if let Some(cpu) = &self.cpu {
+            pair("--cpu", cpu.name());
         }
         if let Some(text) = &self.cmdline {
             pair("--cmdline", text);

@@ -42,8 +42,8 @@ pub(crate) struct Analysis {
     pub(crate) functions: Vec<Function>,
     /// Exits to the runner, and KVM's counters of exits that it handles itself.
     pub(crate) exits: Vec<ExitCount>,
-    /// Pages of guest memory touched.
-    pub(crate) pages_touched: u64,
+    /// Pages of guest memory touched; none where the host's kernel does not count them.
+    pub(crate) pages_touched: Option<u64>,
 }
 
 /// How much was sampled.
@@ -129,7 +129,11 @@ impl Analysis {
             diagnosis: first.report.diagnosis.clone(),
             runs,
             guest_instructions: whole(mean(traces, |trace| trace.report.guest_instructions as f64)),
-            pages_touched: whole(mean(traces, |trace| trace.report.pages_touched as f64)),
+            pages_touched: first.report.pages_touched.map(|_| {
+                whole(mean(traces, |trace| {
+                    trace.report.pages_touched.unwrap_or(0) as f64
+                }))
+            }),
             phases_by: phases_by(first).to_owned(),
             exits: exits(traces),
             ..Analysis::default()

@@ -49,6 +49,12 @@ pub(crate) fn render(before: &Analysis, after: &Analysis) -> String {
     out
 }
 
+fn pages(analysis: &Analysis) -> String {
+    analysis
+        .pages_touched
+        .map_or("unknown".to_owned(), |pages| pages.to_string())
+}
+
 fn write(before: &Analysis, after: &Analysis, out: &mut String) -> std::fmt::Result {
     let unit = unit(&after.clock);
     writeln!(
@@ -59,8 +65,8 @@ fn write(before: &Analysis, after: &Analysis, out: &mut String) -> std::fmt::Res
         (after.total_us - before.total_us) / 1e3,
         before.guest_instructions,
         after.guest_instructions,
-        before.pages_touched,
-        after.pages_touched
+        pages(before),
+        pages(after)
     )?;
     if before.clock != after.clock {
         writeln!(

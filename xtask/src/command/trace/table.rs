@@ -66,11 +66,13 @@ fn write(analysis: &Analysis, out: &mut String) -> std::fmt::Result {
     for exit in analysis.exits.iter().take(TOP) {
         writeln!(out, "{:>12}  {}", exit.count, exit.reason)?;
     }
-    writeln!(
-        out,
-        "\n{} pages of guest memory touched",
-        analysis.pages_touched
-    )
+    match analysis.pages_touched {
+        Some(pages) => writeln!(out, "\n{pages} pages of guest memory touched"),
+        None => writeln!(
+            out,
+            "\nThis kernel does not count the pages that a guest touches."
+        ),
+    }
 }
 
 /// A number of instructions, or a dash if nothing counts them.

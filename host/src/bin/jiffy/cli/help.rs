@@ -9,7 +9,8 @@ Usage:
   jiffy probe [--json]
 
 run boots until PID 1 is ready. With PROGRAM, it copies the program and the libraries it needs into the guest, runs it
-there, and passes on its stdin, stdout, stderr and exit status. probe tells what kind of KVM this host has.
+there, and passes on its stdin, stdout, stderr and exit status. probe tells what kind of KVM this host has, and what it
+lacks: its exit status is 1 if it cannot be used.
 
 Options of run:
   --kernel FILE       the kernel: an x86-64 vmlinux
@@ -18,6 +19,7 @@ Options of run:
   --initrd FILE       an initramfs (cpio); several are joined in this order
   --memory SIZE       guest memory, in MiB or with a suffix K, M or G (128M)
   --cpus N            vCPUs, 1 to 32 (1); more than one needs a kernel built for it
+  --cpu LIST          what the guest's processor has on request: nested (VMX or SVM), pmu, or both with a comma
   --pages KIND        what backs guest memory: auto, 4k, thp or 2m (auto)
   --irqchip KIND      local: the local APIC alone; pc: PIC, I/O APIC and PIT too, for foreign kernels (local)
   --disk FILE[,ro][,direct]

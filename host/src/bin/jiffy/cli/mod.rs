@@ -6,7 +6,7 @@ mod values;
 
 use help::HELP;
 use jiffy::ValueError;
-use jiffy::boot::{Irqchip, MemorySize, Pages, Protocol};
+use jiffy::boot::{CpuFeatures, Irqchip, MemorySize, Pages, Protocol};
 use jiffy::devices::{Card, Disk, Sockets, Spec};
 use std::ffi::{OsStr, OsString};
 use std::mem;
@@ -31,6 +31,7 @@ pub(crate) struct Run {
     pub(crate) initrd: Vec<PathBuf>,
     pub(crate) memory: MemorySize,
     pub(crate) cpus: u8,
+    pub(crate) cpu: CpuFeatures,
     pub(crate) pages: Pages,
     pub(crate) irqchip: Irqchip,
     pub(crate) devices: Vec<Spec>,
@@ -105,6 +106,7 @@ fn run(parser: lexopt::Parser, program: Vec<OsString>) -> Result<Command, lexopt
             Long("entry") => run.entry = options.value("entry", str::parse)?,
             Long("memory") => run.memory = options.value("memory", str::parse)?,
             Long("cpus") => run.cpus = options.value("cpus", values::cpus)?,
+            Long("cpu") => run.cpu = options.value("cpu", str::parse)?,
             Long("pages") => run.pages = options.value("pages", str::parse)?,
             Long("irqchip") => run.irqchip = options.value("irqchip", str::parse)?,
             Long("in-guest") => run.in_guest = true,
@@ -270,6 +272,7 @@ mod tests {
             &["run", "--kernel", "k", "--timeout", "-1"],
             &["run", "--kernel", "k", "--timeout", "inf"],
             &["run", "--kernel", "k", "--cpus", "0"],
+            &["run", "--kernel", "k", "--cpu", "vmx"],
             &["run", "--kernel", "k", "--pages", "1g"],
             &["run", "--kernel", "k", "--sample-hz", "0"],
             &["run", "--kernel", "k", "--frobnicate"],
