@@ -1,5 +1,9 @@
 //! Why a guest runs no longer.
 
+use jiffy_abi::power::Power;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
 /// Why a guest runs no longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -24,6 +28,38 @@ pub enum Ending {
 pub enum Stop {
     /// The timeout expired.
     TimedOut,
-    /// SIGINT or SIGTERM.
+    /// One of the signals by which a user ends a run.
     Interrupted,
+}
+
+/// How a guest ended its machine itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndedBy {
+    /// `halt`.
+    Halt,
+    /// `poweroff`.
+    PowerOff,
+    /// `reboot`.
+    Restart,
+}
+
+impl From<Power> for EndedBy {
+    fn from(power: Power) -> Self {
+        match power {
+            Power::Halt => EndedBy::Halt,
+            Power::PowerOff => EndedBy::PowerOff,
+            Power::Restart => EndedBy::Restart,
+        }
+    }
+}
+
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EndedBy::Halt => "halt",
+            EndedBy::PowerOff => "power-off",
+            EndedBy::Restart => "restart",
+        })
+    }
 }

@@ -9,9 +9,8 @@ pub(crate) mod stats;
 pub mod summary;
 
 pub use clock::Clock;
-pub use ending::{Ending, Stop};
+pub use ending::{EndedBy, Ending, Stop};
 pub use schema::{
-    EndedBy, Exits, FAULT, INTERRUPTED, KernelInfo, Kind, KvmInfo, Microseconds, Outcome, Report,
-    TIMED_OUT,
+    Exits, FAULT, INTERRUPTED, KernelInfo, Kind, KvmInfo, Microseconds, Outcome, Report, TIMED_OUT,
 };
 pub use stats::Stats;

@@ -1,7 +1,7 @@
 //! What a run reports: the shape of `jiffy run --json` and `cargo xtask boot --json`.
 
+use super::ending::EndedBy;
 use crate::error::ValueError;
-use jiffy_abi::power::Power;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,38 +81,6 @@ impl fmt::Display for Outcome {
             Outcome::Crashed => "crashed",
             Outcome::TimedOut => "timed out",
             Outcome::Interrupted => "interrupted",
-        })
-    }
-}
-
-/// How a guest ended its machine itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EndedBy {
-    /// `halt`.
-    Halt,
-    /// `poweroff`.
-    PowerOff,
-    /// `reboot`.
-    Restart,
-}
-
-impl From<Power> for EndedBy {
-    fn from(power: Power) -> Self {
-        match power {
-            Power::Halt => EndedBy::Halt,
-            Power::PowerOff => EndedBy::PowerOff,
-            Power::Restart => EndedBy::Restart,
-        }
-    }
-}
-
-impl fmt::Display for EndedBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            EndedBy::Halt => "halt",
-            EndedBy::PowerOff => "power-off",
-            EndedBy::Restart => "restart",
         })
     }
 }

@@ -2,13 +2,14 @@
 //! at start, and start is what this program is about.
 
 mod help;
+mod options;
 mod values;
 
 use help::HELP;
-use jiffy::ValueError;
 use jiffy::boot::{Acpi, CpuFeatures, Irqchip, MemorySize, Pages, Protocol};
 use jiffy::devices::{Card, Disk, Sockets, Spec};
-use std::ffi::{OsStr, OsString};
+use options::Options;
+use std::ffi::OsString;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,42 +193,6 @@ fn device(run: &mut Run, options: &mut Options, name: &str) -> Result<(), lexopt
         _ => run.console = true,
     }
     Ok(())
-}
-
-/// The options yet to be read. Errors about values name the option.
-struct Options(lexopt::Parser);
-
-impl Options {
-    // One copy for all types of values, since the program's size is part of its start.
-    #[inline(never)]
-    fn text(&mut self) -> Result<String, lexopt::Error> {
-        lexopt::ValueExt::string(self.0.value()?)
-    }
-
-    fn path(&mut self) -> Result<PathBuf, lexopt::Error> {
-        Ok(self.0.value()?.into())
-    }
-
-    fn value<T>(
-        &mut self,
-        option: &str,
-        parse: impl FnOnce(&str) -> Result<T, ValueError>,
-    ) -> Result<T, lexopt::Error> {
-        parse(&self.text()?).map_err(|error| refused(option, &error))
-    }
-
-    fn os_value<T>(
-        &mut self,
-        option: &str,
-        parse: impl FnOnce(&OsStr) -> Result<T, ValueError>,
-    ) -> Result<T, lexopt::Error> {
-        parse(&self.0.value()?).map_err(|error| refused(option, &error))
-    }
-}
-
-#[inline(never)]
-fn refused(option: &str, error: &ValueError) -> lexopt::Error {
-    format!("--{option}: {error}").into()
 }
 
 /// Refuses options that exclude each other.
