@@ -219,7 +219,8 @@ fn serve(
     event: &Event,
 ) -> std::result::Result<Option<Command>, Fault> {
     device.activate(io)?;
-    let (mut notified, mut events) = (false, Vec::new());
+    // The driver may have notified a virtqueue before the thread took the command, whose signal it cleared with the other.
+    let (mut notified, mut events) = (true, Vec::new());
     loop {
         io.queues.iter_mut().for_each(Virtqueue::begin_round);
         if notified {
