@@ -2,6 +2,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod cast;
+pub(crate) mod descriptor;
 pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod signals;

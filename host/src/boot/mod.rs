@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) use base::Base;
 pub use config::Config;
 
+pub use crate::base::descriptor::Descriptor;
 pub use crate::devices::irqchip::Irqchip;
 pub use crate::load::acpi::Acpi;
 pub use crate::load::entry::Protocol;

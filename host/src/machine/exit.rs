@@ -2,6 +2,7 @@
 
 use super::output::{self, Output, Passed};
 use super::ports::{Event, Ports};
+use crate::base::descriptor::Descriptor;
 use crate::base::lock::lock;
 use crate::devices::Devices;
 use crate::error::{Result, kvm};
@@ -9,7 +10,6 @@ use crate::layout;
 use crate::report::Ending;
 use jiffy_abi::port;
 use kvm_ioctls::{VcpuExit, VcpuFd};
-use rustix::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 /// What serves the exits of a machine's vCPUs.
@@ -79,7 +79,7 @@ impl Exits {
 }
 
 /// Passes the payload's output on. Its reader's end ends the guest, as it would end a local program.
-fn pass(to: &OwnedFd, data: &[u8]) -> Result<Step> {
+fn pass(to: &Descriptor, data: &[u8]) -> Result<Step> {
     Ok(match output::pass_on(to, data)? {
         Passed::All => Step::Served,
         Passed::Stopped => Step::Interrupted,

@@ -1,9 +1,9 @@
 //! The payload's output, on its way from a vCPU's thread to descriptors whose readers may be slow, stopped or gone.
 
+use crate::base::descriptor::Descriptor;
 use crate::base::stop::{PATIENCE, vcpu_stops};
 use crate::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
 use rustix::io::{Errno, write};
 
 /// How much is written at once: a pipe that has room takes this much without blocking (`PIPE_BUF` of pipe(7)).
@@ -13,9 +13,9 @@ const CHUNK: usize = 4096;
 #[derive(Debug)]
 pub struct Output {
     /// The payload's standard output.
-    pub stdout: OwnedFd,
+    pub stdout: Descriptor,
     /// The payload's standard error.
-    pub stderr: OwnedFd,
+    pub stderr: Descriptor,
 }
 
 /// What became of output.
@@ -33,7 +33,7 @@ pub(super) enum Passed {
 ///
 /// # Errors
 /// [`Error::Output`].
-pub(super) fn pass_on(to: &OwnedFd, mut data: &[u8]) -> Result<Passed> {
+pub(super) fn pass_on(to: &Descriptor, mut data: &[u8]) -> Result<Passed> {
     let patience = Timespec {
         tv_sec: 0,
         tv_nsec: PATIENCE.subsec_nanos().into(),
@@ -68,12 +68,13 @@ mod tests {
     use super::*;
     use crate::base::stop;
     use std::io::Read;
+    use std::os::fd::OwnedFd;
     use std::thread;
 
     #[test]
     fn a_reader_gets_all_and_a_gone_one_ends_it() {
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let writer = OwnedFd::from(writer);
+        let writer = Descriptor::from(OwnedFd::from(writer));
         let data = vec![7; 300_000];
         let read = thread::spawn(move || {
             let mut all = vec![0; 300_000];
@@ -89,7 +90,7 @@ mod tests {
         let (_reader, writer) = std::io::pipe().unwrap();
         // No deadline is set, as in the threads that are told when.
         stop::tick();
-        let passed = pass_on(&writer.into(), &vec![7; 300_000]);
+        let passed = pass_on(&OwnedFd::from(writer).into(), &vec![7; 300_000]);
         stop::reset();
         assert_eq!(passed.unwrap(), Passed::Stopped);
     }

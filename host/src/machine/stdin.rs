@@ -1,15 +1,15 @@
 //! The payload's standard input: what can be read of a descriptor now, without waiting.
 
 use crate::base::cast::to_u32;
+use crate::base::descriptor::Descriptor;
 use jiffy_abi::port;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use rustix::io::{Errno, read};
 
 /// A descriptor and what was read ahead of the guest.
 #[derive(Debug)]
 pub struct Stdin {
-    file: Option<File>,
+    file: Option<Descriptor>,
     buffer: Vec<u8>,
     taken: usize,
 }
@@ -27,9 +27,9 @@ impl Stdin {
 
     /// The input of this file, pipe or terminal.
     #[must_use]
-    pub fn from_file(file: File) -> Self {
+    pub fn of(file: impl Into<Descriptor>) -> Self {
         Stdin {
-            file: Some(file),
+            file: Some(file.into()),
             ..Self::none()
         }
     }
@@ -55,7 +55,7 @@ impl Stdin {
     }
 
     fn refill(&mut self) {
-        let Some(file) = &mut self.file else { return };
+        let Some(file) = &self.file else { return };
         self.taken = 0;
         self.buffer.clear();
         let mut polled = [PollFd::new(file, PollFlags::IN)];
@@ -64,13 +64,9 @@ impl Stdin {
             return;
         }
         self.buffer.resize(port::STDIN_CHUNK, 0);
-        let read = match file.read(&mut self.buffer) {
+        let read = match read(file, &mut self.buffer[..]) {
             Ok(read) => read,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) =>
-            {
-                return self.buffer.clear();
-            }
+            Err(Errno::INTR | Errno::AGAIN) => return self.buffer.clear(),
             // A descriptor that cannot be read (closed, a directory) has no more input.
             Err(_) => 0,
         };
@@ -89,7 +85,7 @@ mod tests {
     #[test]
     fn a_pipe_is_read_as_it_fills() {
         let (reader, mut writer) = std::io::pipe().unwrap();
-        let mut stdin = Stdin::from_file(File::from(std::os::fd::OwnedFd::from(reader)));
+        let mut stdin = Stdin::of(std::os::fd::OwnedFd::from(reader));
         assert_eq!(stdin.ready(), 0, "nothing was written yet");
         writer.write_all(b"hello").unwrap();
         assert_eq!(stdin.ready(), 5);

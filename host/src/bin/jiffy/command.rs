@@ -4,15 +4,16 @@ use crate::cli::Run;
 use crate::config::{config, output};
 use crate::io::{Error, close_inherited, complain, create, duplicate, open, print};
 use crate::{many, runs};
-use jiffy::boot::{Stdin, boot};
+use jiffy::boot::{Descriptor, Stdin, boot};
 use jiffy::cgroup;
 use jiffy::devices::{RawMode, Spec, Terminal};
 use jiffy::payload;
 use jiffy::report::{Clock, FAULT, Kind, Outcome, Report, probe};
 use jiffy_abi::payload::{STDIN, TERMINAL};
+use rustix::stdio::{stderr, stdin, stdout};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A program that cannot be taken along is bad usage.
@@ -66,26 +67,13 @@ fn try_run(mut run: Run, clock: Clock) -> Result<u8, Error> {
     if let Some(count) = run.count {
         return many::boot(run, count);
     }
-    let output = output(&run)?;
-    let input = match &run.stdin {
-        Some(path) => open(path)?,
-        None => File::from(duplicate(io::stdin().as_fd())?),
-    };
+    let output = output(&run);
     let mut raw = None;
     let (stdin, streams) = if run.console {
-        raw = RawMode::enter(&OwnedFd::from(input.try_clone()?));
-        let shown = if run.json {
-            duplicate(io::stderr().as_fd())?
-        } else {
-            duplicate(io::stdout().as_fd())?
-        };
-        run.devices.push(Spec::Console(Terminal {
-            input: Arc::new(input),
-            output: Arc::new(File::from(shown)),
-        }));
+        raw = show_console(&mut run)?;
         (Stdin::none(), TERMINAL)
     } else {
-        (Stdin::from_file(input), STDIN)
+        (input(&run)?, STDIN)
     };
     let config = config(&mut run, streams)?;
     // After the guest has run, nothing can be opened any more.
@@ -100,6 +88,29 @@ fn try_run(mut run: Run, clock: Clock) -> Result<u8, Error> {
     }
     show(&report, run.json, run.quiet, report_file)?;
     Ok(report.exit_code)
+}
+
+/// The program's input.
+fn input(run: &Run) -> Result<Stdin, Error> {
+    Ok(match &run.stdin {
+        Some(path) => Stdin::of(open(path)?),
+        None => Stdin::of(Descriptor::Standard(stdin())),
+    })
+}
+
+/// Adds the console, and makes the terminal raw, if it is one, until the result is dropped.
+fn show_console(run: &mut Run) -> Result<Option<RawMode>, Error> {
+    let input = match &run.stdin {
+        Some(path) => open(path)?,
+        None => File::from(duplicate(stdin())?),
+    };
+    let raw = RawMode::enter(&OwnedFd::from(input.try_clone()?));
+    let shown = duplicate(if run.json { stderr() } else { stdout() })?;
+    run.devices.push(Spec::Console(Terminal {
+        input: Arc::new(input),
+        output: Arc::new(File::from(shown)),
+    }));
+    Ok(raw)
 }
 
 fn show(

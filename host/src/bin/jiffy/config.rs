@@ -1,27 +1,22 @@
 //! From the options to what the library takes.
 
 use crate::cli::Run;
-use crate::io::{Error, duplicate, inherited, is_stdout};
-use jiffy::boot::{Archive, Config, Output};
+use crate::io::{Error, inherited, is_stdout};
+use jiffy::boot::{Archive, Config, Descriptor, Output};
 use jiffy::payload::{self, Settings};
 use jiffy_abi::payload::ROOT;
-use std::io;
+use rustix::stdio::{stderr, stdout};
 use std::mem;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where a program's output goes.
-pub(crate) fn output(run: &Run) -> Result<Output, Error> {
-    let stderr = || duplicate(io::stderr().as_fd());
-    Ok(Output {
-        stdout: if run.json || run.trace.as_deref().is_some_and(is_stdout) {
-            stderr()?
-        } else {
-            duplicate(io::stdout().as_fd())?
-        },
-        stderr: stderr()?,
-    })
+pub(crate) fn output(run: &Run) -> Output {
+    let to_stderr = run.json || run.trace.as_deref().is_some_and(is_stdout);
+    Output {
+        stdout: Descriptor::Standard(if to_stderr { stderr() } else { stdout() }),
+        stderr: Descriptor::Standard(stderr()),
+    }
 }
 
 /// Makes the configuration, and takes paths and texts out of the options. `streams` are the flags of

@@ -49,10 +49,10 @@ pub(crate) fn boot(mut run: Run, count: u32) -> Result<u8, Error> {
 fn streams(run: &Run) -> jiffy::Result<(Output, Stdin)> {
     let io = |error: Error| jiffy::Error::Output(io::Error::other(error.to_string()));
     let stdin = match &run.stdin {
-        Some(path) => Stdin::from_file(open(path).map_err(io)?),
+        Some(path) => Stdin::of(open(path).map_err(io)?),
         None => Stdin::none(),
     };
-    Ok((output(run).map_err(io)?, stdin))
+    Ok((output(run), stdin))
 }
 
 fn as_json(fleet: &Fleet, size: Size) -> Result<Value, Error> {

@@ -28,7 +28,7 @@ const MODULES: [&str; 7] = [
 
 /// Reads from the disk and talks to the host.
 const SCRIPT: &str = "mkdir /a && mount -t ext4 -o ro /dev/vda /a && cat /a/told && umount /a || exit 3
-ip addr add 10.0.0.2/24 dev eth0 && ip link set eth0 up && ping -q -c 1 10.0.0.1 | grep -c '1 received'
+ip addr add 10.0.0.2/24 dev eth0 && ip link set eth0 up && ping -q -c 1 10.0.0.1 | grep -c '1 packets received'
 exec busybox ";
 
 /// The rows.
