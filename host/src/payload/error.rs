@@ -87,7 +87,7 @@ pub enum Error {
     Env(OsString),
     /// Not a user, or one that is not known by name.
     #[error(
-        "--user {0}: give UID or UID:GID; a name is looked up in /etc/passwd of a --rootfs directory or archive, or of this machine for its own programs"
+        "--user {0}: give UID or UID:GID; a name is looked up in /etc/passwd of a --rootfs directory, or of this machine for its own programs"
     )]
     User(String),
     /// Not a host name.
