@@ -24,7 +24,7 @@ const LAB_MEMORY_MIB: u64 = 1024;
 
 /// The most lab microseconds that loading from the shared files may take in the fastest machine, the one that the others
 /// interrupt least.
-const LOAD_US: f64 = 100.0;
+const LOAD_US: f64 = 120.0;
 
 /// The most KiB that the process may need per machine, guest pages not counted.
 const RSS_KIB: f64 = 512.0;
