@@ -62,11 +62,13 @@ pub fn read(memory: &GuestMemory, cr3: u64, symbols: &Symbols) -> Vec<String> {
 }
 
 /// The log of a kernel without symbols. What is static is left behind, with its first lines, by a ring that is allocated: the
-/// one with more lines is the kernel's.
+/// one with more lines is the kernel's. A guest may have forged any number of rings: together, those that are read have no more
+/// records than the largest may have.
 fn find(memory: KernelMemory<'_>) -> Vec<String> {
     const PART: u64 = 1 << 20;
     let end = memory.memory.low_end().min(SEARCHED);
     let mut best = Vec::new();
+    let mut records = 1_u32 << MAX_COUNT_BITS;
     let mut part = vec![0; to_usize(PART) + RING];
     for at in (HIGH_MEMORY..end).step_by(to_usize(PART)) {
         let len = to_usize((end - at).min(part.len() as u64));
@@ -78,6 +80,10 @@ fn find(memory: KernelMemory<'_>) -> Vec<String> {
             .filter_map(|from| part[..len].get(from..from + RING))
         {
             if let Some(ring) = Ring::parse(memory, bytes).filter(Ring::is_likely) {
+                let Some(left) = records.checked_sub(1 << ring.count_bits) else {
+                    return best;
+                };
+                records = left;
                 let lines = ring.lines();
                 if lines.len() > best.len() {
                     best = lines;
