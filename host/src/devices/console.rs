@@ -8,7 +8,6 @@ use crate::base::cast::to_u32;
 use crate::base::signals::SignalFd;
 use crate::base::stop::Stop;
 use crate::base::terminal;
-pub use crate::base::terminal::RawMode;
 use rustix::event::{PollFd, PollFlags};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -78,13 +77,17 @@ impl Console {
 
     /// Takes keys that are meant for the runner whether or not the guest is ready, and passes on the others once it is.
     fn receive(&mut self, io: &mut Io) -> Result<(), Fault> {
-        if !self.guest_ready.load(Ordering::Acquire) && self.wants_input() {
-            self.read()?;
+        // As much as there is room for: what is left would wake the thread again at once.
+        while self.wants_input() && self.read()? {
+            self.deliver(io)?;
         }
-        while self.guest_ready.load(Ordering::Acquire) {
-            if self.pending.is_empty() && !self.read()? {
-                break;
-            }
+        self.deliver(io)?;
+        io.queues[RX].notify_driver(&io.memory, &io.interrupt)
+    }
+
+    /// Passes on what was read, as far as the driver offers buffers.
+    fn deliver(&mut self, io: &mut Io) -> Result<(), Fault> {
+        while self.guest_ready.load(Ordering::Acquire) && !self.pending.is_empty() {
             let Some(mut chain) = io.queues[RX].pop(&io.memory)? else {
                 // The input waits until the driver offers buffers.
                 if io.queues[RX].enable_notification(&io.memory)? {
@@ -96,7 +99,7 @@ impl Console {
             io.queues[RX].add_used(&io.memory, chain.head(), to_u32(written))?;
             self.pending.drain(..written);
         }
-        io.queues[RX].notify_driver(&io.memory, &io.interrupt)
+        Ok(())
     }
 
     /// Whether there is room for more of the input.
