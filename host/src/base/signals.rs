@@ -1,6 +1,6 @@
-//! Signals of the process: which thread takes them, and reading them from a descriptor.
+//! Signals of the process: handlers, which thread takes them, and reading them from a descriptor.
 //!
-//! unsafe lives here because signal masks have no safe interface.
+//! unsafe lives here because signal handlers and masks have no safe interface.
 #![allow(unsafe_code)]
 
 use crate::error::{Error, Result};
@@ -32,6 +32,27 @@ fn mask(how: libc::c_int, set: &libc::sigset_t) -> libc::sigset_t {
         libc::pthread_sigmask(how, set, &raw mut before);
         before
     }
+}
+
+/// Has a signal call this handler, and end the system call that it interrupts: there is no SA_RESTART. The handler must be
+/// async-signal-safe (signal-safety(7)).
+///
+/// # Errors
+/// [`Error::System`].
+pub(crate) fn install(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> Result<()> {
+    // SAFETY: the struct is plain data, and the handler may be called at any time, as said above.
+    let result = unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        libc::sigaction(signal, &raw const action, ptr::null_mut())
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Error::System {
+        call: "sigaction",
+        error: io::Error::last_os_error(),
+    })
 }
 
 /// Lets a signal through to the calling thread.

@@ -1,5 +1,6 @@
 //! Who wants work to end: the user all machines, a timeout one vCPU's thread, a driver or a machine's end a device's.
 
+use rustix::event::Timespec;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +8,12 @@ use std::time::{Duration, Instant};
 
 /// How long a thread waits for something before it looks again whether its work is to end.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The same, as poll(2) takes it.
+pub(crate) const POLL_PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 10_000_000,
+};
 
 /// How long whoever ends a machine waits for a thread that is in the host's kernel, before the machine ends without it.
 pub(crate) const LEAVE_BEHIND: Duration = Duration::from_millis(50);
@@ -37,9 +44,17 @@ pub(crate) fn reset() {
     TICK.set(false);
 }
 
-/// Sets when the time of this thread's vCPU is over.
-pub(crate) fn set_deadline(deadline: Instant) {
-    DEADLINE.set(Some(deadline));
+/// Sets how much time this thread's vCPU has left.
+pub(crate) fn set_left(left: Duration) {
+    DEADLINE.set(Some(Instant::now() + left));
+}
+
+/// How much time it has left; none without a deadline.
+pub(crate) fn left() -> Duration {
+    let deadline = DEADLINE.get();
+    deadline.map_or(Duration::ZERO, |deadline| {
+        deadline.saturating_duration_since(Instant::now())
+    })
 }
 
 /// The timeout's signal has come. This is called in its handler, and reads the clock, which a handler may.

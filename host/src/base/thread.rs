@@ -3,13 +3,10 @@
 //! unsafe lives here because signals to threads have no safe interface.
 #![allow(unsafe_code)]
 
-use super::signals::unblock;
+use super::signals;
 use super::stop::LEAVE_BEHIND;
 use crate::error::{Error, Result};
-use std::io;
-use std::mem;
 use std::os::unix::thread::JoinHandleExt;
-use std::ptr;
 use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
@@ -45,30 +42,23 @@ fn wake_signal() -> libc::c_int {
 /// [`Error::System`].
 pub(crate) fn install_wake() -> Result<()> {
     extern "C" fn nothing(_signal: libc::c_int) {}
-    // SAFETY: the struct is plain data; the handler does nothing. No SA_RESTART: the call has to return.
-    let result = unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
-        libc::sigaction(wake_signal(), &raw const action, ptr::null_mut())
-    };
-    if result == 0 {
-        return Ok(());
-    }
-    Err(Error::System {
-        call: "sigaction",
-        error: io::Error::last_os_error(),
-    })
+    signals::install(wake_signal(), nothing)
 }
 
 /// Lets the calling thread be woken.
 pub(crate) fn wakeable() {
-    unblock(wake_signal());
+    signals::unblock(wake_signal());
 }
 
 /// Takes a wakeable thread out of the system call that it waits in.
 pub(crate) fn wake<T>(thread: &JoinHandle<T>) {
+    send(thread, wake_signal());
+}
+
+/// Sends a signal to a thread.
+pub(crate) fn send<T>(thread: &JoinHandle<T>, signal: libc::c_int) {
     // SAFETY: the thread has not been joined: whoever does that has taken the handle.
-    unsafe { libc::pthread_kill(thread.as_pthread_t(), wake_signal()) };
+    unsafe { libc::pthread_kill(thread.as_pthread_t(), signal) };
 }
 
 /// Joins a thread that is to end, and calls `urge` until it does. A thread that stays in the host's kernel is left behind:

@@ -1,7 +1,8 @@
 //! Devices of the guest: virtio over memory-mapped registers, each only where it was asked for.
 //!
 //! The kernel learns of them from its command line (`virtio_mmio.device=`), and of their interrupts from the MP table; of
-//! both from ACPI tables, where it can read these and is not ours. A machine without devices has no registers, no I/O APIC, and no thread.
+//! both from ACPI tables, where it can read these and is not ours. A machine without devices has no registers, no I/O APIC, and
+//! no thread.
 
 pub(crate) mod balloon;
 pub(crate) mod block;
@@ -18,9 +19,9 @@ mod tests;
 pub(crate) mod virtio;
 pub(crate) mod vsock;
 
+pub use crate::base::terminal::RawMode;
 pub use block::Disk;
 pub(crate) use bus::Devices;
-pub use console::RawMode;
 pub use net::{Address, Card};
 pub use spec::{Spec, Terminal};
 pub use vsock::Sockets;

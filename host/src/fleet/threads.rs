@@ -3,7 +3,7 @@
 use crate::base::event::Event;
 use crate::base::lock::lock;
 use crate::base::signals::SignalFd;
-use crate::base::stop::{self, PATIENCE};
+use crate::base::stop::{self, POLL_PATIENCE};
 use crate::base::thread;
 use crate::boot::{self, Base, Config, Output, Stdin};
 use crate::error::{Result, system};
@@ -11,7 +11,7 @@ use crate::machine::run::{AtReady, Observers};
 use crate::machine::signals::{self, Kick};
 use crate::report::Clock;
 use crate::report::{FAULT, Report};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::mem;
@@ -112,11 +112,7 @@ impl Threads {
             PollFd::new(&self.signals, PollFlags::IN),
         ];
         // A kick may come just before a thread blocks, so that those who are to end are kicked again and again.
-        let patience = Timespec {
-            tv_sec: 0,
-            tv_nsec: PATIENCE.subsec_nanos().into(),
-        };
-        match poll(&mut polled, self.interrupted.then_some(&patience)) {
+        match poll(&mut polled, self.interrupted.then_some(&POLL_PATIENCE)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(system("poll")(error)),
         }

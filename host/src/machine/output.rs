@@ -1,9 +1,9 @@
 //! The payload's output, on its way from a vCPU's thread to descriptors whose readers may be slow, stopped or gone.
 
 use crate::base::descriptor::Descriptor;
-use crate::base::stop::{PATIENCE, vcpu_stops};
+use crate::base::stop::{POLL_PATIENCE, vcpu_stops};
 use crate::error::{Error, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, write};
 
 /// How much is written at once: a pipe that has room takes this much without blocking (`PIPE_BUF` of pipe(7)).
@@ -34,13 +34,9 @@ pub(super) enum Passed {
 /// # Errors
 /// [`Error::Output`].
 pub(super) fn pass_on(to: &Descriptor, mut data: &[u8]) -> Result<Passed> {
-    let patience = Timespec {
-        tv_sec: 0,
-        tv_nsec: PATIENCE.subsec_nanos().into(),
-    };
     while !data.is_empty() {
         let mut polled = [PollFd::new(to, PollFlags::OUT)];
-        let room = match poll(&mut polled, Some(&patience)) {
+        let room = match poll(&mut polled, Some(&POLL_PATIENCE)) {
             Ok(ready) => ready > 0,
             Err(Errno::INTR) => false,
             Err(error) => return Err(Error::Output(error.into())),

@@ -6,13 +6,12 @@
 //! unsafe lives here because signal handlers have no safe interface.
 #![allow(unsafe_code)]
 
-use super::timer::{self, Timer, check};
+use super::timer::{self, Timer};
 use crate::base::stop::{self, PATIENCE};
-use crate::base::terminal;
+use crate::base::{self, terminal, thread};
 use crate::error::Result;
 use kvm_ioctls::VcpuFd;
 use std::cell::Cell;
-use std::mem;
 use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::thread::JoinHandle;
@@ -92,13 +91,7 @@ extern "C" fn on_signal(signal: libc::c_int) {
 /// # Errors
 /// [`crate::Error::System`].
 pub(super) fn install(signal: libc::c_int) -> Result<()> {
-    // SAFETY: the struct is plain data; the handler is async-signal-safe. No SA_RESTART: KVM_RUN has to return.
-    let result = unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
-        libc::sigaction(signal, &raw const action, ptr::null_mut())
-    };
-    check("sigaction", result)
+    base::signals::install(signal, on_signal)
 }
 
 /// While this lives, signals make KVM_RUN of this vCPU return in the calling thread; the vCPU must outlive it.
@@ -126,8 +119,7 @@ impl Drop for Running {
 
 /// Tells the thread of a vCPU that its time is over.
 pub(super) fn end_vcpu(thread: &JoinHandle<()>) {
-    // SAFETY: the thread has not been joined: whoever does that has taken the handle.
-    unsafe { libc::pthread_kill(thread.as_pthread_t(), timeout_signal()) };
+    thread::send(thread, timeout_signal());
 }
 
 /// A thread that runs a vCPU, to be interrupted by another thread.

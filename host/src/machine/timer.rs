@@ -3,7 +3,6 @@
 //! unsafe lives here because POSIX timers have no safe interface.
 #![allow(unsafe_code)]
 
-use crate::base::cast::low32;
 use crate::error::{Error, Result};
 use std::io;
 use std::mem;
@@ -54,16 +53,16 @@ impl Timer {
 
     /// Sends the signal once, after this time.
     pub(super) fn arm(&self, after: Duration) -> Result<()> {
-        self.set(after.max(SOON), Duration::ZERO).map(|_| ())
+        self.set(after.max(SOON), Duration::ZERO)
     }
 
     /// Sends the signal after this time, and then at this interval.
     pub(super) fn arm_repeated(&self, after: Duration, interval: Duration) -> Result<()> {
-        self.set(after.max(SOON), interval).map(|_| ())
+        self.set(after.max(SOON), interval)
     }
 
-    /// Disarms the timer; returns the time that was left.
-    pub(super) fn disarm(&self) -> Result<Duration> {
+    /// Disarms the timer.
+    pub(super) fn disarm(&self) -> Result<()> {
         self.set(Duration::ZERO, Duration::ZERO)
     }
 
@@ -72,22 +71,14 @@ impl Timer {
         self.0
     }
 
-    fn set(&self, after: Duration, interval: Duration) -> Result<Duration> {
-        // SAFETY: the timer is ours; the structs are plain data.
-        unsafe {
-            let spec = libc::itimerspec {
-                it_value: timespec(after),
-                it_interval: timespec(interval),
-            };
-            let mut old: libc::itimerspec = mem::zeroed();
-            let set = libc::timer_settime(self.0, 0, &raw const spec, &raw mut old);
-            check("timer_settime", set)?;
-            let left = old.it_value;
-            Ok(Duration::new(
-                left.tv_sec.unsigned_abs(),
-                low32(left.tv_nsec.unsigned_abs()),
-            ))
-        }
+    fn set(&self, after: Duration, interval: Duration) -> Result<()> {
+        let spec = libc::itimerspec {
+            it_value: timespec(after),
+            it_interval: timespec(interval),
+        };
+        // SAFETY: the timer is ours; the struct is plain data.
+        let set = unsafe { libc::timer_settime(self.0, 0, &raw const spec, ptr::null_mut()) };
+        check("timer_settime", set)
     }
 }
 
@@ -99,7 +90,7 @@ impl Drop for Timer {
 }
 
 /// Turns a result of 0 or -1 with errno into ours.
-pub(super) fn check(call: &'static str, result: libc::c_int) -> Result<()> {
+fn check(call: &'static str, result: libc::c_int) -> Result<()> {
     if result == 0 {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use crate::base::stop::{self, PATIENCE};
 use crate::error::Result;
 use crate::report::Stop;
 use kvm_ioctls::VcpuFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// When to look first whether the guest has halted for good, which KVM does not tell: a boot is over before that. Each look
 /// comes after twice the time of the one before, so that a guest that lives long is left alone.
@@ -20,7 +20,6 @@ pub(super) struct Watchdog {
     running: Running,
     /// Fires at the next look, or at the deadline if that is earlier.
     timer: Timer,
-    deadline: Instant,
     /// How long until the next look, and whether one is due.
     look_after: Duration,
     look: bool,
@@ -53,15 +52,14 @@ impl Watchdog {
         };
         let watchdog = Watchdog {
             timer: Timer::new(timeout_signal())?,
-            deadline: Instant::now() + timeout,
             look_after: FIRST_LOOK,
             look: false,
             sampling,
             running,
         };
-        stop::set_deadline(watchdog.deadline);
+        stop::set_left(timeout);
         watchdog.running.hurry(&watchdog.timer);
-        watchdog.arm(timeout)?;
+        watchdog.arm()?;
         // A signal that came before this thread ran a vCPU found no `immediate_exit` to set.
         if stop::interrupted() {
             signals::set_immediate_exit(true);
@@ -73,19 +71,19 @@ impl Watchdog {
     ///
     /// # Errors
     /// [`crate::Error::System`].
-    pub(super) fn suspended(&mut self, work: impl FnOnce()) -> Result<()> {
-        let left = self.timer.disarm()?;
-        let began = Instant::now();
+    pub(super) fn suspended(&self, work: impl FnOnce()) -> Result<()> {
+        self.timer.disarm()?;
+        let left = stop::left();
         work();
-        self.deadline += began.elapsed();
-        stop::set_deadline(self.deadline);
-        self.arm(left)
+        stop::set_left(left);
+        self.arm()
     }
 
     /// Arms the timer for the next look. It goes on sending signals after that: the first might come just before the thread
     /// blocks.
-    fn arm(&self, left: Duration) -> Result<()> {
-        self.timer.arm_repeated(left.min(self.look_after), PATIENCE)
+    fn arm(&self) -> Result<()> {
+        let next = stop::left().min(self.look_after);
+        self.timer.arm_repeated(next, PATIENCE)
     }
 
     /// Lets the vCPU run again. Call it before looking for what interrupted the vCPU, since a signal that comes in
@@ -124,7 +122,7 @@ impl Watchdog {
         if stop::take_tick() {
             self.look = true;
             self.look_after = (2 * self.look_after).min(LAST_LOOK);
-            self.arm(self.deadline.saturating_duration_since(Instant::now()))?;
+            self.arm()?;
         }
         Ok(None)
     }
